@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: ISC
+# Everything a packager may want to set: CC CFLAGS CPPFLAGS LDFLAGS PREFIX DESTDIR.
+# Objects go to $(BUILD), so that the sanitizer builds live beside the ordinary one.
+
+VERSION = $(shell sed -n 's/^#define VERSION "\(.*\)"/\1/p' main.c)
+PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
+MANDIR ?= $(PREFIX)/share/man
+CC ?= cc
+CFLAGS ?= -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong
+LDFLAGS ?= -Wl,-z,relro,-z,now
+PKG_CONFIG ?= pkg-config
+BATS ?= bats
+BUILD ?= build
+BIN ?= overlayfs
+
+SRCS := $(sort $(wildcard *.c))
+OBJS := $(SRCS:%.c=$(BUILD)/%.o)
+UNIT := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
+SUITES ?= tests/
+SCRIPTS := tools/deps tools/demo .ci/run
+PKGS = fuse3 libbsd-overlay libxxhash
+
+# Asked once, and only when something is compiled: `make demo` may have to install them first.
+PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell $(PKG_CONFIG) --cflags $(PKGS)))$(PKG_CFLAGS)
+PKG_LIBS = $(eval PKG_LIBS := $$(shell $(PKG_CONFIG) --libs $(PKGS)))$(PKG_LIBS)
+WARN = -Wall -Wextra -Wpedantic -Wshadow -Wconversion
+DEFS = -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64
+COMPILE = $(CC) -std=gnu11 $(WARN) $(DEFS) $(CPPFLAGS) $(PKG_CFLAGS) $(CFLAGS) -pthread
+LIBS = $(PKG_LIBS) -pthread
+
+all: $(BIN)
+
+$(BIN): $(OBJS)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(OBJS) $(LIBS)
+
+$(BUILD)/%.o: %.c | $(BUILD)/unit
+	$(COMPILE) -MMD -MP -c -o $@ $<
+
+$(BUILD)/unit/%: tests/unit/%.c $(filter-out $(BUILD)/main.o,$(OBJS))
+	$(COMPILE) -I. -MMD -MP -MF $@.d $(LDFLAGS) -o $@ $(filter %.c %.o,$^) $(LIBS)
+
+$(BUILD)/unit:
+	@$(PKG_CONFIG) --exists $(PKGS) || \
+		{ echo 'missing: one of $(PKGS); "tools/deps build" installs them' >&2; exit 1; }
+	@mkdir -p $@
+
+check:
+	@tools/deps check
+	@rc=0; $(MAKE) check-unit || rc=1; $(MAKE) check-bats || rc=1; exit $$rc
+
+# A program that speaks TAP counts by its lines, any other one counts as one test.
+check-unit: $(UNIT)
+	@passed=0; failed=0; for t in $(UNIT); do \
+		echo "# $$t"; $$t >$$t.out; rc=$$?; cat $$t.out; \
+		ok=$$(grep -c '^ok ' $$t.out); bad=$$(grep -c '^not ok ' $$t.out); \
+		if [ $$rc -ne 0 ] && [ $$bad -eq 0 ]; then echo "not ok - $$t: exit $$rc"; bad=1; fi; \
+		if [ $$((ok + bad)) -eq 0 ]; then ok=1; fi; \
+		passed=$$((passed + ok)); failed=$$((failed + bad)); \
+	done; echo "$$passed passed, $$failed failed"; [ $$failed -eq 0 ]
+
+check-bats: $(BIN)
+	OVERLAYFS=$(abspath $(BIN)) $(BATS) $(SUITES)
+
+demo:
+	@tools/deps demo
+	@$(MAKE) -s all
+	@OVERLAYFS=$(abspath $(BIN)) tools/demo
+
+bench:
+	@tools/deps bench
+	@$(MAKE) all
+	OVERLAYFS=$(abspath $(BIN)) bench/bench $(BENCHFLAGS)
+
+# The same suites with another binary. No address randomisation for tsan: its shadow memory
+# has fixed addresses, which kernels with vm.mmap_rnd_bits > 28 would give to something else.
+asan: SAN = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+tsan: SAN = -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+tsan: RUN = setarch -R
+asan tsan:
+	@tools/deps check
+	$(MAKE) BUILD=build-$@ BIN=build-$@/overlayfs CFLAGS='$(SAN)' all
+	$(RUN) $(MAKE) BUILD=build-$@ BIN=build-$@/overlayfs CFLAGS='$(SAN)' check-unit check-bats
+
+lint:
+	@tools/deps lint
+	clang-format --dry-run -Werror $(wildcard *.[ch] tests/unit/*.[ch])
+	clang-tidy --quiet --warnings-as-errors='*' $(SRCS) -- -std=gnu11 $(DEFS) $(PKG_CFLAGS)
+	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
+		--error-exitcode=1 $(DEFS) $(SRCS)
+	shellcheck $(SCRIPTS)
+	shellcheck -s bats $(wildcard tests/*.bats tests/*.bash)
+	mandoc -Tlint -Wwarning overlayfs.1
+
+# mount -t fuse.overlayfs needs nothing more: mount.fuse3 runs the "overlayfs" it finds on PATH.
+install: $(BIN)
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1
+	install -m 755 $(BIN) $(DESTDIR)$(BINDIR)/overlayfs
+	install -m 644 overlayfs.1 $(DESTDIR)$(MANDIR)/man1/overlayfs.1
+
+uninstall:
+	rm -f $(DESTDIR)$(BINDIR)/overlayfs $(DESTDIR)$(MANDIR)/man1/overlayfs.1
+
+dist:
+	git archive --prefix=overlayfs-$(VERSION)/ -o overlayfs-$(VERSION).tar.gz HEAD
+
+clean:
+	rm -rf build build-asan build-tsan overlayfs overlayfs-*.tar.gz
+
+.PHONY: all check check-unit check-bats demo bench asan tsan lint install uninstall dist clean
+
+-include $(OBJS:.o=.d) $(UNIT:=.d)

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The command line: a table of commands. What is no command is a mount.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "mounts.h"
+#include "overlayfs.h"
+
+#define VERSION "0.1.0"
+
+static void usage(FILE *f)
+{
+	fputs("usage: overlayfs [-df] [-o OPTION,...] [-u UPPER | --tmp] LOWER[:LOWER...] MOUNTPOINT\n"
+	      "       overlayfs [-df] -o lowerdir=LOWER[:LOWER...][,upperdir=UPPER[,workdir=WORK]]"
+	      " MOUNTPOINT\n"
+	      "       overlayfs umount MOUNTPOINT\n"
+	      "\n"
+	      "Shows LOWER at MOUNTPOINT. Changes go to UPPER; without it nothing can be changed.\n"
+	      "\n"
+	      "  -u UPPER  the directory that takes the changes\n"
+	      "  --tmp     a throw-away UPPER, removed at unmount\n"
+	      "  -o ...    options; overlayfs(1) describes them\n"
+	      "  -f        stay in the foreground\n"
+	      "  -d        show every request (and stay in the foreground)\n"
+	      "  -h, -V    this help; the version\n",
+	      f);
+}
+
+static int help(int argc, char *argv[])
+{
+	(void)argc;
+	(void)argv;
+	usage(stdout);
+	return 0;
+}
+
+static int version(int argc, char *argv[])
+{
+	(void)argc;
+	(void)argv;
+	puts("overlayfs " VERSION);
+	return 0;
+}
+
+static const struct {
+	const char *name;
+	int (*run)(int argc, char *argv[]);
+} commands[] = {
+	{"-h", help},	    {"--help", help},	      {"-V", version},
+	{"--version", version}, {"umount", mounts_umount},
+};
+
+int main(int argc, char *argv[])
+{
+	if (argc < 2) {
+		usage(stderr);
+		return 1;
+	}
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (strcmp(argv[1], commands[i].name) == 0)
+			return commands[i].run(argc - 1, argv + 1);
+	return overlayfs_mount(argc, argv);
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * mounts: our own mounts, as /proc/self/mountinfo lists them, and ending one.
+ */
+#ifndef MOUNTS_H
+#define MOUNTS_H
+
+#include <stdbool.h>
+
+/* Asked for on the root of a mount, its value is the daemon's process id. */
+#define MOUNTS_PID_XATTR "overlayfs.pid"
+
+/* Whether an overlayfs is mounted at path. Does not touch what is mounted. */
+bool mounts_is_ours(const char *path);
+
+/* The command "umount": returns the exit status. */
+int mounts_umount(int argc, char *argv[]);
+
+#endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * options: the command line and -o options of the mount command.
+ */
+#ifndef OPTIONS_H
+#define OPTIONS_H
+
+#include "layers.h"
+
+struct options {
+	char **lower; /* top first */
+	unsigned nlower;
+	char *upper;	  /* NULL: read-only, unless tmp */
+	char *work;	  /* NULL: inside the upper */
+	char *mountpoint; /* as given */
+	char *fuse;	  /* the mount options for libfuse, separated by commas */
+	enum whiteout_format format;
+	double timeout;
+	uid_t squash_uid; /* (uid_t)-1: none */
+	gid_t squash_gid;
+	int max_threads;
+	bool tmp;
+	bool foreground;
+	bool debug;
+	bool redirect_dir;
+	bool is_volatile;
+	bool noacl;
+	bool allow_other; /* or allow_root was given */
+	bool clone_fd;
+};
+
+/*
+ * Parse the arguments after the command's name. Ends the program with one line
+ * when something is wrong. The strings live as long as the program.
+ */
+void options_parse(struct options *opt, int argc, char *argv[]);
+
+#endif

@@ -1,0 +1,994 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The boundary to FUSE: one thin callback for each operation, and the session.
+ * A callback finds the file that its path or handle stands for, lets a module
+ * do the work, and returns 0 or -errno. Locks (flock, fcntl) and access checks
+ * are the kernel's, which needs no request for them.
+ */
+#define FUSE_USE_VERSION 312
+#include "overlayfs.h"
+
+#include <dirent.h>
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <fuse.h>
+#include <fuse_lowlevel.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/uio.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "copyup.h"
+#include "entries.h"
+#include "files.h"
+#include "inodes.h"
+#include "mounts.h"
+#include "readdir.h"
+#include "rename.h"
+#include "stack.h"
+#include "wire.h"
+#include "work.h"
+#include "xattr.h"
+
+/* Bytes of one entry in a listing with attributes: fuse_entry_out, fuse_dirent, name. */
+enum { DIRENTPLUS = 128 + 24, DIRENT = 24 };
+
+/* An open directory. */
+struct listdir {
+	struct dir *d;
+	struct listing l;
+};
+
+static const struct ovl *ovl(void)
+{
+	return fuse_get_context()->private_data;
+}
+
+static struct caller caller(void)
+{
+	const struct fuse_context *c = fuse_get_context();
+
+	return (struct caller){c->uid, c->gid, c->umask};
+}
+
+static struct file *handle(const struct fuse_file_info *fi)
+{
+	return (struct file *)(uintptr_t)fi->fh;
+}
+
+/* Finding the file that a request is about. */
+
+/* Of a file without a name; NULL when it has one, or is meant by a plain handle. */
+static struct hidden *hidden_of(const char *path, const struct fuse_file_info *fi)
+{
+	return fi != NULL ? handle(fi)->hidden : files_hidden(ovl(), path);
+}
+
+/* A file for reading: *e is to be given back with entry_done in any case. */
+static int find(const char *path, const struct fuse_file_info *fi, struct entry *e)
+{
+	struct hidden *h = hidden_of(path, fi);
+
+	*e = (struct entry){.part = -1};
+	if (h != NULL)
+		e->at = (struct at){h->file.fd, ""};
+	else if (fi != NULL)
+		e->at = (struct at){handle(fi)->fd, ""};
+	else
+		return layers_lookup(ovl(), path, e);
+	return 0;
+}
+
+/* The same for changing it: it is in the upper afterwards. */
+static int find_upper(const char *path, const struct fuse_file_info *fi, struct entry *e)
+{
+	struct hidden *h = hidden_of(path, fi);
+	int r = h == NULL ? 0 : copyup_hidden(ovl(), h);
+
+	*e = (struct entry){.part = -1};
+	if (r == 0)
+		r = find(path, fi, e);
+	if (r == 0 && h == NULL && fi == NULL) {
+		r = copyup_entry(ovl(), e, false);
+		if (r != 0)
+			entry_done(ovl(), e);
+	}
+	return r;
+}
+
+/* Attributes. */
+
+/*
+ * A file without a name has those links that are left. libfuse takes one off
+ * for the hidden name, which it believes to be there.
+ */
+static void hidden_links(const struct hidden *h, struct stat *st)
+{
+	if (!h->upper && h->st.st_nlink == 1)
+		st->st_nlink = 0;
+	if (st->st_nlink > 0 && files_is_hidden_name(h->name))
+		st->st_nlink++;
+}
+
+static int stat_file(const struct file *f, struct stat *st)
+{
+	int r = at_stat((struct at){f->fd, ""}, st, 0);
+
+	if (r != 0)
+		return r;
+	inodes_present(ovl(), f->ino, st);
+	if (f->hidden != NULL)
+		hidden_links(f->hidden, st);
+	return 0;
+}
+
+static int ovl_getattr(const char *path, struct stat *st, struct fuse_file_info *fi)
+{
+	struct hidden *h = hidden_of(path, fi);
+	struct entry e;
+	int r;
+
+	if (h != NULL && fi == NULL && wire_is_lookup())
+		return -ENOENT;
+	if (h != NULL)
+		return stat_file(&h->file, st);
+	if (fi != NULL)
+		return stat_file(handle(fi), st);
+	r = layers_lookup(ovl(), path, &e);
+	if (r != 0)
+		return r;
+	*st = e.st;
+	inodes_present(ovl(), e.ino, st);
+	entry_done(ovl(), &e);
+	return 0;
+}
+
+static int ovl_readlink(const char *path, char *buf, size_t size)
+{
+	struct entry e;
+	int r = layers_lookup(ovl(), path, &e);
+
+	if (r != 0)
+		return r;
+	r = at_readlink(e.at, buf, size);
+	entry_done(ovl(), &e);
+	return r == -ENAMETOOLONG ? 0 : r;
+}
+
+/* What is known of a directory may be other after this. */
+static void changed(const char *path, const struct entry *e)
+{
+	if (path != NULL && S_ISDIR(e->st.st_mode))
+		layers_drop(ovl(), strcmp(path, "/") == 0 ? "" : path);
+}
+
+static int ovl_chmod(const char *path, mode_t mode, struct fuse_file_info *fi)
+{
+	struct entry e;
+	int r = find_upper(path, fi, &e);
+
+	if (r != 0)
+		return r;
+	r = at_chmod(e.at, mode & 07777);
+	changed(path, &e);
+	entry_done(ovl(), &e);
+	return r;
+}
+
+static int ovl_chown(const char *path, uid_t uid, gid_t gid, struct fuse_file_info *fi)
+{
+	const struct ovl *o = ovl();
+	struct entry e;
+	int r;
+
+	if (o->squash) /* the owner is only shown */
+		return (uid == (uid_t)-1 || uid == o->squash_uid) &&
+				       (gid == (gid_t)-1 || gid == o->squash_gid)
+			       ? 0
+			       : -EPERM;
+	r = find_upper(path, fi, &e);
+	if (r != 0)
+		return r;
+	r = at_chown(e.at, uid, gid);
+	changed(path, &e);
+	entry_done(o, &e);
+	return r;
+}
+
+static int ovl_utimens(const char *path, const struct timespec tv[2], struct fuse_file_info *fi)
+{
+	struct entry e;
+	int r = find_upper(path, fi, &e);
+
+	if (r != 0)
+		return r;
+	r = at_utimens(e.at, tv);
+	entry_done(ovl(), &e);
+	return r;
+}
+
+static int truncate_at(struct at a, off_t size)
+{
+	int r, fd = at_open(a, O_WRONLY, 0);
+
+	if (fd < 0)
+		return fd;
+	r = ftruncate(fd, size) == -1 ? -errno : 0;
+	close(fd);
+	return r;
+}
+
+static int ovl_truncate(const char *path, off_t size, struct fuse_file_info *fi)
+{
+	struct entry e;
+	int r;
+
+	if (fi != NULL && handle(fi)->hidden == NULL)
+		return ftruncate(handle(fi)->fd, size) == -1 ? -errno : 0;
+	if (hidden_of(path, fi) != NULL) {
+		r = find_upper(path, fi, &e);
+	} else {
+		r = layers_lookup(ovl(), path, &e);
+		if (r == 0 && (r = copyup_entry(ovl(), &e, size == 0)) != 0)
+			entry_done(ovl(), &e);
+	}
+	if (r != 0)
+		return r;
+	r = truncate_at(e.at, size);
+	entry_done(ovl(), &e);
+	return r;
+}
+
+/* Extended attributes. */
+
+static bool refused(const char *name)
+{
+	return !ovl()->acl && strncmp(name, "system.posix_acl_", 17) == 0;
+}
+
+static int daemon_pid(char *value, size_t size)
+{
+	char pid[32];
+	int n = snprintf(pid, sizeof(pid), "%ld", (long)getpid());
+
+	if (size == 0)
+		return n;
+	if ((size_t)n > size)
+		return -ERANGE;
+	memcpy(value, pid, (size_t)n);
+	return n;
+}
+
+static int ovl_getxattr(const char *path, const char *name, char *value, size_t size)
+{
+	struct entry e;
+	ssize_t r;
+
+	if (refused(name))
+		return -EOPNOTSUPP;
+	if (strcmp(name, MOUNTS_PID_XATTR) == 0 && strcmp(path, "/") == 0)
+		return daemon_pid(value, size);
+	r = find(path, NULL, &e);
+	if (r == 0)
+		r = xattr_get(e.at, name, value, size);
+	entry_done(ovl(), &e);
+	return (int)r;
+}
+
+static int ovl_listxattr(const char *path, char *list, size_t size)
+{
+	struct entry e;
+	ssize_t r = find(path, NULL, &e);
+
+	if (r == 0)
+		r = xattr_list(e.at, list, size);
+	entry_done(ovl(), &e);
+	return (int)r;
+}
+
+static int ovl_setxattr(const char *path, const char *name, const char *value, size_t size,
+			int flags)
+{
+	struct entry e;
+	int r;
+
+	if (refused(name))
+		return -EOPNOTSUPP;
+	r = find_upper(path, NULL, &e);
+	if (r != 0)
+		return r;
+	r = xattr_set(e.at, name, value, size, flags);
+	changed(path, &e);
+	entry_done(ovl(), &e);
+	return r;
+}
+
+static int ovl_removexattr(const char *path, const char *name)
+{
+	struct entry e;
+	int r;
+
+	if (refused(name))
+		return -EOPNOTSUPP;
+	r = find(path, NULL, &e); /* what is not there needs no copy-up */
+	if (r == 0)
+		r = (int)xattr_get(e.at, name, NULL, 0);
+	entry_done(ovl(), &e);
+	if (r < 0)
+		return r;
+	r = find_upper(path, NULL, &e);
+	if (r != 0)
+		return r;
+	r = xattr_remove(e.at, name);
+	changed(path, &e);
+	entry_done(ovl(), &e);
+	return r;
+}
+
+/* Names. */
+
+static int ovl_mknod(const char *path, mode_t mode, dev_t rdev)
+{
+	struct caller by = caller();
+
+	return entries_mknod(ovl(), path, mode, rdev, &by);
+}
+
+static int ovl_mkdir(const char *path, mode_t mode)
+{
+	struct caller by = caller();
+
+	return entries_mkdir(ovl(), path, mode, &by);
+}
+
+static int ovl_symlink(const char *target, const char *path)
+{
+	struct caller by = caller();
+
+	return entries_symlink(ovl(), target, path, &by);
+}
+
+static int ovl_link(const char *from, const char *to)
+{
+	struct hidden *h = files_hidden(ovl(), from);
+	struct entry e;
+	int r;
+
+	if (h != NULL) {
+		r = copyup_hidden(ovl(), h);
+		return r != 0 ? r : entries_link_bare(ovl(), (struct at){h->file.fd, ""}, to);
+	}
+	r = layers_lookup(ovl(), from, &e);
+	if (r != 0)
+		return r;
+	r = entries_link(ovl(), &e, to);
+	entry_done(ovl(), &e);
+	return r;
+}
+
+static int ovl_unlink(const char *path)
+{
+	if (files_hidden(ovl(), path) != NULL)
+		return 0; /* libfuse removes a hidden file that never had that name */
+	return entries_unlink(ovl(), path);
+}
+
+static int ovl_rmdir(const char *path)
+{
+	return entries_rmdir(ovl(), path);
+}
+
+/* libfuse's rename of an open file that is unlinked, or about to be replaced. */
+static int hide(const char *path, const char *to)
+{
+	const char *name = strrchr(to, '/') + 1;
+	struct hidden *h;
+	struct entry e;
+	int r = layers_lookup(ovl(), path, &e);
+
+	if (r != 0)
+		return r;
+	r = files_hide(ovl(), name, &e);
+	entry_done(ovl(), &e);
+	if (r != 0 || wire_is_rename())
+		return r;
+	r = entries_unlink(ovl(), path);
+	if (r != 0 && (h = files_hidden(ovl(), to)) != NULL)
+		files_forget_node(ovl(), h->nodeid);
+	return r;
+}
+
+static int ovl_rename(const char *from, const char *to, unsigned flags)
+{
+	if (wire_hides(to))
+		return hide(from, to);
+	return rename_entry(ovl(), from, to, flags);
+}
+
+/* Open files. */
+
+/* Flags for the layer's file: what is left is not done by the kernel or us. */
+static int layer_flags(int flags)
+{
+	return flags & ~(O_CREAT | O_EXCL | O_NOFOLLOW | O_APPEND | O_DIRECT | O_TRUNC | O_NOCTTY |
+			 O_NOATIME | O_CLOEXEC);
+}
+
+static bool wants_write(int flags)
+{
+	return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
+}
+
+static int keep(struct fuse_file_info *fi, int fd, uint64_t ino, bool lower)
+{
+	struct file *f = files_add(ovl(), fd, fi->flags, ino, lower);
+
+	if (f == NULL) {
+		close(fd);
+		return -ENOMEM;
+	}
+	fi->fh = (uintptr_t)f;
+	return 0;
+}
+
+static int open_hidden(struct hidden *h, struct fuse_file_info *fi)
+{
+	int fd, r = wants_write(fi->flags) ? copyup_hidden(ovl(), h) : 0;
+
+	if (r != 0)
+		return r;
+	fd = at_open((struct at){h->file.fd, ""}, layer_flags(fi->flags) | (fi->flags & O_TRUNC),
+		     0);
+	return fd < 0 ? fd : keep(fi, fd, h->file.ino, !h->upper);
+}
+
+static int open_entry(struct entry *e, struct fuse_file_info *fi)
+{
+	const struct ovl *o = ovl();
+	int fd, r = wants_write(fi->flags) ? copyup_entry(o, e, fi->flags & O_TRUNC) : 0;
+
+	if (r != 0)
+		return r;
+	if (e->upper)
+		fd = at_open(e->at, layer_flags(fi->flags) | (fi->flags & O_TRUNC), 0);
+	else
+		fd = at_open_quiet(e->at, layer_flags(fi->flags));
+	if (fd < 0)
+		return fd;
+	/* Other names have pages of their own, and files of proc(5) have no size. */
+	fi->keep_cache = e->st.st_nlink == 1 && o->timeout > 0;
+	fi->direct_io = !e->upper && e->st.st_size == 0 && e->st.st_blocks == 0 &&
+			e->st.st_dev != o->layer[e->dir->part[e->part].layer].dev;
+	return keep(fi, fd, e->ino, !e->upper);
+}
+
+static int ovl_open(const char *path, struct fuse_file_info *fi)
+{
+	const struct ovl *o = ovl();
+	struct hidden *h = files_hidden(o, path);
+	unsigned long generation;
+	struct entry e;
+	bool lower;
+	int r;
+
+	if (h != NULL)
+		return open_hidden(h, fi);
+	do { /* again, when it was copied up before it was listed as open */
+		generation = files_generation(o);
+		r = layers_lookup(o, path, &e);
+		if (r != 0)
+			return r;
+		r = open_entry(&e, fi);
+		lower = !e.upper;
+		entry_done(o, &e);
+		if (r != 0 || !lower || generation == files_generation(o))
+			return r;
+		files_close(o, handle(fi));
+	} while (true);
+}
+
+static int created(struct fuse_file_info *fi, int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == -1) {
+		int r = -errno;
+
+		close(fd);
+		return r;
+	}
+	return keep(fi, fd, inodes_identity(ovl(), &st), false);
+}
+
+static int create_tmpfile(const char *path, mode_t mode, struct fuse_file_info *fi)
+{
+	struct caller by = caller();
+	const char *name = strrchr(path, '/') + 1;
+	int r, fd = entries_tmpfile(ovl(), path, layer_flags(fi->flags & ~O_TMPFILE), mode, &by);
+
+	if (fd < 0)
+		return fd;
+	r = files_hide_new(ovl(), name, fd);
+	if (r == 0)
+		return created(fi, fd);
+	close(fd);
+	return r;
+}
+
+static int ovl_create(const char *path, mode_t mode, struct fuse_file_info *fi)
+{
+	struct caller by = caller();
+	int fd;
+
+	if (wire_is_tmpfile())
+		return create_tmpfile(path, mode, fi);
+	fd = entries_create(ovl(), path, layer_flags(fi->flags), mode, &by);
+	if (fd == -EEXIST && !(fi->flags & O_EXCL))
+		return ovl_open(path, fi);
+	return fd < 0 ? fd : created(fi, fd);
+}
+
+static int ovl_read(const char *path, char *buf, size_t size, off_t offset,
+		    struct fuse_file_info *fi)
+{
+	size_t done = 0;
+
+	(void)path;
+	while (done < size) { /* a short read would be the end of the file */
+		ssize_t n = pread(handle(fi)->fd, buf + done, size - done, offset + (off_t)done);
+
+		if (n == -1 && done == 0)
+			return -errno;
+		if (n <= 0)
+			break;
+		done += (size_t)n;
+	}
+	return (int)done;
+}
+
+static int ovl_write(const char *path, const char *buf, size_t size, off_t offset,
+		     struct fuse_file_info *fi)
+{
+	const struct file *f = handle(fi);
+	struct iovec v = {(char *)(uintptr_t)buf, size};
+	ssize_t n;
+
+	(void)path;
+	/* The kernel's idea of the end may be old when the file has other names. */
+	if ((f->flags & O_APPEND) && !fi->writepage)
+		n = pwritev2(f->fd, &v, 1, offset, RWF_APPEND);
+	else
+		n = pwrite(f->fd, buf, size, offset);
+	return n == -1 ? -errno : (int)n;
+}
+
+static int ovl_flush(const char *path, struct fuse_file_info *fi)
+{
+	(void)path;
+	(void)fi;
+	return -ENOSYS; /* nothing is held back; the kernel asks no more */
+}
+
+static int ovl_release(const char *path, struct fuse_file_info *fi)
+{
+	(void)path;
+	files_close(ovl(), handle(fi));
+	return 0;
+}
+
+static int sync_fd(int fd, int datasync)
+{
+	if (ovl()->is_volatile)
+		return 0;
+	return (datasync ? fdatasync(fd) : fsync(fd)) == -1 ? -errno : 0;
+}
+
+static int ovl_fsync(const char *path, int datasync, struct fuse_file_info *fi)
+{
+	(void)path;
+	return sync_fd(handle(fi)->fd, datasync);
+}
+
+static int ovl_fallocate(const char *path, int mode, off_t offset, off_t length,
+			 struct fuse_file_info *fi)
+{
+	(void)path;
+	return fallocate(handle(fi)->fd, mode, offset, length) == -1 ? -errno : 0;
+}
+
+static ssize_t ovl_copy_file_range(const char *path_in, struct fuse_file_info *in, off_t pos_in,
+				   const char *path_out, struct fuse_file_info *out, off_t pos_out,
+				   size_t size, int flags)
+{
+	ssize_t n = copy_file_range(handle(in)->fd, &pos_in, handle(out)->fd, &pos_out, size,
+				    (unsigned)flags);
+
+	(void)path_in;
+	(void)path_out;
+	return n == -1 ? -errno : n;
+}
+
+static off_t ovl_lseek(const char *path, off_t offset, int whence, struct fuse_file_info *fi)
+{
+	off_t r = lseek(handle(fi)->fd, offset, whence);
+
+	(void)path;
+	return r == -1 ? -errno : r;
+}
+
+/* File flags (chattr): those of a lower can be read, but a handle has no name to copy up. */
+static int ovl_ioctl(const char *path, unsigned cmd, void *arg, struct fuse_file_info *fi,
+		     unsigned flags, void *data)
+{
+	(void)path;
+	(void)arg;
+	if (flags & (FUSE_IOCTL_DIR | FUSE_IOCTL_COMPAT))
+		return -ENOTTY;
+	if (cmd == FS_IOC_SETFLAGS && handle(fi)->lower)
+		return -EOPNOTSUPP;
+	if (cmd != FS_IOC_GETFLAGS && cmd != FS_IOC_SETFLAGS)
+		return -ENOTTY;
+	return ioctl(handle(fi)->fd, cmd, data) == -1 ? -errno : 0;
+}
+
+static int ovl_statfs(const char *path, struct statvfs *st)
+{
+	(void)path;
+	return fstatvfs(ovl()->layer[0].fd, st) == -1 ? -errno : 0;
+}
+
+/* Directories. */
+
+static int ovl_opendir(const char *path, struct fuse_file_info *fi)
+{
+	struct listdir *x = calloc(1, sizeof(*x));
+	int r = x == NULL ? -ENOMEM : layers_dir(ovl(), path, &x->d);
+
+	if (r != 0) {
+		free(x);
+		return r;
+	}
+	fi->fh = (uintptr_t)x;
+	return 0;
+}
+
+static int ovl_releasedir(const char *path, struct fuse_file_info *fi)
+{
+	struct listdir *x = (struct listdir *)(uintptr_t)fi->fh;
+
+	(void)path;
+	readdir_free(&x->l);
+	dir_put(ovl(), x->d);
+	free(x);
+	return 0;
+}
+
+static int ovl_fsyncdir(const char *path, int datasync, struct fuse_file_info *fi)
+{
+	struct listdir *x = (struct listdir *)(uintptr_t)fi->fh;
+	struct part *p = dir_upper(ovl(), x->d);
+	int r, fd;
+
+	(void)path;
+	if (p == NULL)
+		return 0;
+	fd = at_open((struct at){p->fd, "."}, O_RDONLY | O_DIRECTORY, 0);
+	if (fd < 0)
+		return fd;
+	r = sync_fd(fd, datasync);
+	close(fd);
+	return r;
+}
+
+/* The listing of now; the directory may have got a part in the upper meanwhile. */
+static int reload(struct listdir *x)
+{
+	struct dir *d;
+
+	if (layers_dir(ovl(), x->d->path, &d) == 0) {
+		struct dir *old = d->ino == x->d->ino ? x->d : d;
+
+		x->d = d->ino == x->d->ino ? d : x->d;
+		dir_put(ovl(), old);
+	}
+	readdir_free(&x->l);
+	return readdir_load(ovl(), x->d, &x->l);
+}
+
+static uint64_t parent_ino(const struct dir *d)
+{
+	const char *slash = strrchr(d->path, '/');
+	char *path;
+	struct dir *parent;
+	uint64_t ino = d->ino;
+
+	if (slash == NULL || (path = strndup(d->path, (size_t)(slash - d->path))) == NULL)
+		return ino;
+	if (layers_dir(ovl(), path, &parent) == 0) {
+		ino = parent->ino;
+		dir_put(ovl(), parent);
+	}
+	free(path);
+	return ino;
+}
+
+/* The attributes of one entry of a listing; only number and type unless plus. */
+static int stat_listed(const struct listdir *x, const struct listed *l, bool plus, struct stat *st)
+{
+	const struct ovl *o = ovl();
+	const char *name = x->l.names + l->name;
+	struct entry e;
+	int r;
+
+	if (!plus && l->type == DT_DIR && !(o->writable && x->d->part[l->part].layer == 0)) {
+		*st = (struct stat){.st_ino = inodes_path_number(x->d->ino, name),
+				    .st_mode = S_IFDIR};
+		return 0;
+	}
+	r = layers_entry(o, x->d, l->part, name, &e);
+	if (r != 0)
+		return r;
+	*st = e.st;
+	inodes_present(o, e.ino, st);
+	entry_done(o, &e);
+	return 0;
+}
+
+static int fill_dots(const struct listdir *x, void *buf, fuse_fill_dir_t fill, off_t *offset)
+{
+	struct stat st = {.st_mode = S_IFDIR};
+
+	if (*offset == 0) {
+		st.st_ino = x->d->ino;
+		if (fill(buf, ".", &st, 1, 0) != 0)
+			return 1;
+		*offset = 1;
+	}
+	if (*offset == 1) {
+		st.st_ino = parent_ino(x->d);
+		if (fill(buf, "..", &st, 2, 0) != 0)
+			return 1;
+		*offset = 2;
+	}
+	return 0;
+}
+
+static size_t entry_size(const char *name, bool plus)
+{
+	return ((plus ? DIRENTPLUS : DIRENT) + strlen(name) + 7) & ~(size_t)7;
+}
+
+static int ovl_readdir(const char *path, void *buf, fuse_fill_dir_t fill, off_t offset,
+		       struct fuse_file_info *fi, enum fuse_readdir_flags flags)
+{
+	struct listdir *x = (struct listdir *)(uintptr_t)fi->fh;
+	bool plus = flags & FUSE_READDIR_PLUS;
+	size_t room = wire_room(), used = offset == 0 ? 2 * entry_size("..", plus) : 0;
+	int r = offset == 0 ? reload(x) : 0;
+
+	(void)path;
+	if (r != 0)
+		return r;
+	if (fill_dots(x, buf, fill, &offset) != 0)
+		return 0;
+	for (size_t i = (size_t)offset - 2; i < x->l.n; i++) {
+		const char *name = x->l.names + x->l.entry[i].name;
+		struct stat st;
+
+		/* libfuse would look up, and keep, what does not fit any more */
+		used += entry_size(name, plus);
+		if (used > room)
+			break;
+		if (stat_listed(x, &x->l.entry[i], plus, &st) != 0) {
+			used -= entry_size(name, plus);
+			continue; /* it has gone meanwhile */
+		}
+		if (fill(buf, name, &st, (off_t)i + 3, plus ? FUSE_FILL_DIR_PLUS : 0) != 0)
+			break;
+	}
+	return 0;
+}
+
+/* The session. */
+
+static void *ovl_init(struct fuse_conn_info *conn, struct fuse_config *cfg)
+{
+	const struct ovl *o = ovl();
+	static const unsigned unwanted = FUSE_CAP_SPLICE_READ | FUSE_CAP_HANDLE_KILLPRIV;
+
+	conn->want &= ~unwanted;
+	conn->want |= conn->capable & (FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_DONT_MASK);
+	if (o->acl)
+		conn->want |= conn->capable & FUSE_CAP_POSIX_ACL;
+	cfg->use_ino = 1;
+	cfg->nullpath_ok = 1;
+	cfg->entry_timeout = o->timeout;
+	cfg->attr_timeout = o->timeout;
+	cfg->negative_timeout = o->timeout;
+	if (o->timeout == 0)
+		conn->want &= ~(unsigned)FUSE_CAP_CACHE_SYMLINKS;
+	return (void *)(uintptr_t)o;
+}
+
+static const struct fuse_operations operations = {
+	.getattr = ovl_getattr,
+	.readlink = ovl_readlink,
+	.mknod = ovl_mknod,
+	.mkdir = ovl_mkdir,
+	.unlink = ovl_unlink,
+	.rmdir = ovl_rmdir,
+	.symlink = ovl_symlink,
+	.rename = ovl_rename,
+	.link = ovl_link,
+	.chmod = ovl_chmod,
+	.chown = ovl_chown,
+	.truncate = ovl_truncate,
+	.open = ovl_open,
+	.read = ovl_read,
+	.write = ovl_write,
+	.statfs = ovl_statfs,
+	.flush = ovl_flush,
+	.release = ovl_release,
+	.fsync = ovl_fsync,
+	.setxattr = ovl_setxattr,
+	.getxattr = ovl_getxattr,
+	.listxattr = ovl_listxattr,
+	.removexattr = ovl_removexattr,
+	.opendir = ovl_opendir,
+	.readdir = ovl_readdir,
+	.releasedir = ovl_releasedir,
+	.fsyncdir = ovl_fsyncdir,
+	.init = ovl_init,
+	.create = ovl_create,
+	.utimens = ovl_utimens,
+	.ioctl = ovl_ioctl,
+	.fallocate = ovl_fallocate,
+	.copy_file_range = ovl_copy_file_range,
+	.lseek = ovl_lseek,
+};
+
+/* Before the mount, libfuse's first complaint is the reason of a failure. */
+static char complaint[256];
+
+static void log_message(enum fuse_log_level level, const char *format, va_list args)
+{
+	char line[256];
+
+	(void)level;
+	vsnprintf(line, sizeof(line), format, args);
+	line[strcspn(line, "\n")] = '\0';
+	if (complaint[0] == '\0')
+		strlcpy(complaint, line, sizeof(complaint));
+}
+
+static void log_debug(enum fuse_log_level level, const char *format, va_list args)
+{
+	(void)level;
+	vfprintf(stderr, format, args);
+}
+
+static struct fuse *new_fuse(const struct ovl *o, const struct options *opt)
+{
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	struct fuse *f;
+	char *list;
+
+	if (asprintf(&list, "-osubtype=overlayfs,default_permissions%s%s%s%s%s",
+		     opt->fuse != NULL && strstr(opt->fuse, "fsname=") != NULL
+			     ? ""
+			     : ",fsname=overlayfs",
+		     geteuid() == 0 && !opt->allow_other ? ",allow_other" : "",
+		     geteuid() == 0 ? ",suid,dev" : "", opt->fuse != NULL ? "," : "",
+		     opt->fuse != NULL ? opt->fuse : "") == -1)
+		err(1, NULL);
+	fuse_opt_add_arg(&args, "overlayfs");
+	fuse_opt_add_arg(&args, list);
+	if (!o->writable)
+		fuse_opt_add_arg(&args, "-oro");
+	if (opt->debug)
+		fuse_opt_add_arg(&args, "-d");
+	f = fuse_new(&args, &operations, sizeof(operations), (void *)(uintptr_t)o);
+	fuse_opt_free_args(&args);
+	free(list);
+	return f;
+}
+
+/* Mount, with what fusermount3 says on stderr kept for one line of ours. */
+static int mount_quietly(struct fuse *f, const char *mountpoint)
+{
+	int keep_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+	int r, pipefd[2];
+	ssize_t n;
+
+	if (keep_fd == -1 || pipe2(pipefd, O_CLOEXEC | O_NONBLOCK) == -1)
+		return fuse_mount(f, mountpoint);
+	dup2(pipefd[1], STDERR_FILENO);
+	r = fuse_mount(f, mountpoint);
+	dup2(keep_fd, STDERR_FILENO);
+	n = read(pipefd[0], complaint, sizeof(complaint) - 1);
+	if (n > 0) {
+		complaint[n] = '\0';
+		complaint[strcspn(complaint, "\n")] = '\0';
+	}
+	close(keep_fd);
+	close(pipefd[0]);
+	close(pipefd[1]);
+	return r;
+}
+
+static int loop(struct fuse *f, const struct options *opt)
+{
+	struct fuse_loop_config *config = fuse_loop_cfg_create();
+	int r;
+
+	if (config == NULL)
+		return -ENOMEM;
+	fuse_loop_cfg_set_max_threads(config, (unsigned)opt->max_threads);
+	fuse_loop_cfg_set_clone_fd(config, opt->clone_fd);
+	r = fuse_loop_mt(f, config);
+	fuse_loop_cfg_destroy(config);
+	return r;
+}
+
+/* Our own mount's device, asked in a way that needs no answer from us. */
+static dev_t own_device(const char *mountpoint)
+{
+	struct stat st;
+
+	return at_stat((struct at){AT_FDCWD, mountpoint}, &st, AT_STATX_DONT_SYNC) == 0 ? st.st_dev
+										       : 0;
+}
+
+static int serve(struct fuse *f, struct ovl *o, const struct options *opt)
+{
+	struct fuse_session *se = fuse_get_session(f);
+	int r;
+
+	o->self_dev = own_device(opt->mountpoint);
+	r = wire_attach(se, o);
+	if (r == 0 && fuse_set_signal_handlers(se) == -1)
+		r = -EIO;
+	if (r == 0 && fuse_daemonize(opt->foreground) == -1)
+		r = -errno;
+	if (r == 0 && o->writable)
+		r = work_claim(o);
+	if (r == 0) {
+		fuse_set_log_func(opt->debug ? log_debug : NULL);
+		r = loop(f, opt);
+	}
+	if (r < 0)
+		syslog(LOG_ERR, "%s: %s", opt->mountpoint, strerror(-r));
+	fuse_remove_signal_handlers(se);
+	fuse_unmount(f);
+	return r < 0 ? 1 : 0;
+}
+
+int overlayfs_mount(int argc, char *argv[])
+{
+	struct options opt;
+	struct ovl o;
+	struct fuse *f;
+	int status = 1;
+
+	options_parse(&opt, argc, argv);
+	openlog("overlayfs", LOG_PID, LOG_DAEMON);
+	umask(0);
+	stack_open(&o, &opt);
+	fuse_set_log_func(opt.debug ? log_debug : log_message);
+	f = new_fuse(&o, &opt);
+	if (f == NULL || mount_quietly(f, opt.mountpoint) != 0)
+		warnx("mount point %s: %s", opt.mountpoint,
+		      complaint[0] != '\0' ? complaint : "cannot mount");
+	else
+		status = serve(f, &o, &opt);
+	if (f != NULL)
+		fuse_destroy(f);
+	stack_close(&o, &opt);
+	return status;
+}

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Merged listings: the parts are read top first, and a name counts the first
+ * time it is seen. A whiteout takes the name for the parts below its own.
+ */
+#include "readdir.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "whiteout.h"
+
+struct reading {
+	const struct ovl *o;
+	struct dir *d;
+	unsigned part;
+	struct listing *l;
+};
+
+static size_t *find_slot(struct listing *l, const char *name)
+{
+	size_t i = XXH3_64bits(name, strlen(name)) & (l->nslots - 1);
+
+	while (l->slot[i] != 0 &&
+	       strcmp(l->names + l->entry[l->slot[i] - 1].name, name) != 0)
+		i = (i + 1) & (l->nslots - 1);
+	return &l->slot[i];
+}
+
+static int grow_slots(struct listing *l)
+{
+	size_t n = l->nslots == 0 ? 64 : l->nslots * 2;
+	size_t *slot = calloc(n, sizeof(*slot));
+
+	if (slot == NULL)
+		return -ENOMEM;
+	free(l->slot);
+	l->slot = slot;
+	l->nslots = n;
+	for (size_t i = 0; i < l->n; i++)
+		*find_slot(l, l->names + l->entry[i].name) = i + 1;
+	return 0;
+}
+
+static int grow(void **array, size_t *room, size_t need, size_t size)
+{
+	size_t n = *room == 0 ? 64 : *room;
+	void *p;
+
+	while (n < need)
+		n *= 2;
+	if (n == *room)
+		return 0;
+	p = reallocarray(*array, n, size);
+	if (p == NULL)
+		return -ENOMEM;
+	*array = p;
+	*room = n;
+	return 0;
+}
+
+static int append(struct listing *l, const char *name, struct listed entry)
+{
+	size_t len = strlen(name) + 1;
+	void *names = l->names, *entries = l->entry;
+	int r = grow(&names, &l->names_room, l->names_len + len, 1);
+
+	l->names = names;
+	if (r == 0)
+		r = grow(&entries, &l->room, l->n + 1, sizeof(*l->entry));
+	l->entry = entries;
+	if (r != 0)
+		return r;
+	entry.name = l->names_len;
+	memcpy(l->names + l->names_len, name, len);
+	l->names_len += len;
+	l->entry[l->n++] = entry;
+	return 0;
+}
+
+static int add(struct reading *rd, const char *name, unsigned char type, bool whiteout)
+{
+	struct listing *l = rd->l;
+	struct listed new = {.part = (uint16_t)rd->part, .type = type, .whiteout = whiteout};
+	size_t *slot;
+	int r;
+
+	if (rd->d->nparts == 1)
+		return whiteout ? 0 : append(l, name, new);
+	if (l->n * 2 >= l->nslots && (r = grow_slots(l)) != 0)
+		return r;
+	slot = find_slot(l, name);
+	if (*slot == 0) {
+		r = append(l, name, new);
+		*slot = r == 0 ? l->n : 0;
+		return r;
+	}
+	/* Beside its whiteout, in the same layer, an entry is visible. */
+	if (l->entry[*slot - 1].part == rd->part && l->entry[*slot - 1].whiteout && !whiteout) {
+		l->entry[*slot - 1].whiteout = false;
+		l->entry[*slot - 1].type = type;
+	}
+	return 0;
+}
+
+/* Whether only a closer look tells what the entry is. */
+static bool ambiguous(struct reading *rd, unsigned char type, ino_t ino)
+{
+	const struct ovl *o = rd->o;
+	struct part *p = &rd->d->part[rd->part];
+
+	if (type == DT_CHR || type == DT_UNKNOWN)
+		return true;
+	if (type == DT_REG)
+		return (p->flags & PART_XWHITEOUTS) != 0;
+	return type == DT_DIR && o->writable &&
+	       (ino == o->layer[0].ino || ino == o->work_st.st_ino);
+}
+
+static int add_name(void *arg, const char *name, unsigned char type, ino_t ino)
+{
+	struct reading *rd = arg;
+	struct part *p = &rd->d->part[rd->part];
+	struct stat st;
+
+	if (layers_reserved(name)) {
+		name += sizeof(WHITEOUT_PREFIX) - 1;
+		return layers_reserved(name) ? 0 : add(rd, name, DT_UNKNOWN, true);
+	}
+	if (!ambiguous(rd, type, ino))
+		return add(rd, name, type, false);
+	if (at_stat((struct at){p->fd, name}, &st, AT_STATX_DONT_SYNC) != 0)
+		return 0;
+	if (S_ISDIR(st.st_mode) && layers_hidden(rd->o, &st))
+		return 0;
+	return add(rd, name, IFTODT(st.st_mode), whiteout_is(p, name, &st));
+}
+
+/* Remove the whiteouts from the finished listing. */
+static void compact(struct listing *l)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < l->n; i++)
+		if (!l->entry[i].whiteout)
+			l->entry[n++] = l->entry[i];
+	l->n = n;
+	free(l->slot);
+	l->slot = NULL;
+}
+
+int readdir_load(const struct ovl *o, struct dir *d, struct listing *l)
+{
+	struct reading rd = {.o = o, .d = d, .l = l};
+	int r = 0;
+
+	*l = (struct listing){0};
+	for (rd.part = 0; r == 0 && rd.part < d->nparts; rd.part++) {
+		int fd = at_open_quiet((struct at){d->part[rd.part].fd, "."},
+				       O_RDONLY | O_DIRECTORY);
+
+		if (fd < 0)
+			return fd;
+		r = at_list(fd, add_name, &rd);
+		close(fd);
+	}
+	compact(l);
+	return r;
+}
+
+void readdir_free(struct listing *l)
+{
+	free(l->entry);
+	free(l->names);
+	free(l->slot);
+	*l = (struct listing){0};
+}
+
+int readdir_empty(const struct ovl *o, struct dir *d)
+{
+	struct listing l;
+	int r = readdir_load(o, d, &l);
+
+	if (r == 0 && l.n > 0)
+		r = -ENOTEMPTY;
+	readdir_free(&l);
+	return r;
+}
+
+int readdir_each(const struct ovl *o, struct dir *d,
+		 int (*each)(void *arg, struct dir *d, unsigned part, const char *name),
+		 void *arg)
+{
+	struct listing l;
+	int r = readdir_load(o, d, &l);
+
+	for (size_t i = 0; r == 0 && i < l.n; i++)
+		r = each(arg, d, l.entry[i].part, l.names + l.entry[i].name);
+	readdir_free(&l);
+	return r;
+}

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Renames. A file is copied up and renamed in the upper. Of a directory only
+ * the upper's part moves: a redirect on it says where its lower part lies, so
+ * the cost does not depend on what is inside. Where the old name has something
+ * below, whiteout_rename leaves a whiteout in the same step.
+ */
+#include "rename.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "copyup.h"
+#include "entries.h"
+#include "inodes.h"
+#include "readdir.h"
+#include "whiteout.h"
+#include "work.h"
+
+/* One end of a rename. */
+struct end {
+	const char *path;
+	const char *name;
+	struct dir *parent; /* in the upper */
+	struct entry e;
+	struct dir *d; /* the directory that e is, or NULL */
+};
+
+static int end_open(const struct ovl *o, struct end *x, const char *path)
+{
+	int r;
+
+	*x = (struct end){.path = path, .e = {.part = -1}};
+	r = entries_parent(o, path, &x->parent, &x->name);
+	if (r != 0)
+		return r;
+	r = layers_find_in(o, x->parent, x->name, &x->e);
+	if (r == 0 && x->e.part >= 0 && S_ISDIR(x->e.st.st_mode))
+		r = layers_dir(o, path, &x->d);
+	return r;
+}
+
+static void end_close(const struct ovl *o, struct end *x)
+{
+	entry_done(o, &x->e);
+	dir_put(o, x->d);
+	dir_put(o, x->parent);
+}
+
+static bool isdir(const struct end *x)
+{
+	return S_ISDIR(x->e.st.st_mode);
+}
+
+/* Whether the upper's directory is all there is to move. */
+static bool moves_alone(const struct end *x)
+{
+	return x->d->pure;
+}
+
+/* Bind a merged directory to its lower part, so that it may change its place. */
+static int bind_lower(const struct ovl *o, struct end *x)
+{
+	struct at a;
+	struct stat st;
+	int r = x->d->nparts == 0 ? -EBUSY : copyup_dir(o, &x->d);
+
+	if (r != 0)
+		return r;
+	a = (struct at){dir_upper(o, x->d)->fd, ""};
+	r = at_stat(a, &st, 0);
+	if (r == 0)
+		r = inodes_store(o, a, x->d->ino, &st);
+	if (r == 0)
+		r = inodes_mark(o, dir_upper(o, x->parent));
+	if (r == 0)
+		r = whiteout_set_redirect(o, a, x->d->lower_path);
+	return r;
+}
+
+/* Make one end ready to be moved to the place of the other. */
+static int prepare(const struct ovl *o, struct end *x, struct end *to)
+{
+	bool below;
+	int r;
+
+	if (!isdir(x)) {
+		r = copyup_entry(o, &x->e, false);
+		if (r == 0 && x->e.ino != inodes_identity(o, &x->e.st))
+			r = inodes_mark(o, dir_upper(o, to->parent));
+		return r;
+	}
+	if (!moves_alone(x)) {
+		r = bind_lower(o, x);
+		return r == 0 ? inodes_mark(o, dir_upper(o, to->parent)) : r;
+	}
+	if (dir_upper(o, x->parent)->flags & PART_NUMBERED)
+		inodes_mark(o, dir_upper(o, to->parent));
+	if (to->parent->pure)
+		return 0;
+	/* What a lower has at the new place must not show through. */
+	r = layers_below(o, to->parent, to->name, &below);
+	if (r != 0 || !below)
+		return r;
+	return whiteout_set_opaque(o, (struct at){dir_upper(o, x->d)->fd, ""}, false);
+}
+
+static void done(const struct ovl *o, struct end *from, struct end *to)
+{
+	if (isdir(from) || isdir(to)) {
+		layers_drop_tree(o, from->path);
+		layers_drop_tree(o, to->path);
+	}
+}
+
+/* Move within the upper. swap: an empty directory with markers is in the way. */
+static int move(const struct ovl *o, struct end *from, struct end *to, bool swap)
+{
+	struct part *a = dir_upper(o, from->parent), *b = dir_upper(o, to->parent);
+	unsigned flags = swap ? RENAME_EXCHANGE : 0;
+	bool below;
+	int r = layers_below(o, from->parent, from->name, &below);
+
+	if (r != 0)
+		return r;
+	if (below)
+		return whiteout_rename(o, from->parent, from->name, (struct at){b->fd, to->name},
+				       flags);
+	if (renameat2(a->fd, from->name, b->fd, to->name, flags) == -1)
+		return -errno;
+	return swap ? whiteout_remove_dir(o, from->parent, from->name) : 0;
+}
+
+/* The other way for a merged directory: copy all, then remove the old name. */
+static int move_copy(const struct ovl *o, struct end *from, struct end *to)
+{
+	char buf[32];
+	struct at staged = work_stage(o, buf);
+	struct at place = {dir_upper(o, to->parent)->fd, to->name};
+	int r = from->d->nparts == 0 ? -EBUSY : copyup_tree(o, from->d, staged);
+	bool below;
+
+	if (r == 0)
+		r = layers_below(o, to->parent, to->name, &below);
+	if (r == 0 && below)
+		r = whiteout_set_opaque(o, staged, false);
+	if (r == 0)
+		r = inodes_mark(o, dir_upper(o, to->parent));
+	if (r == 0 && to->d != NULL && dir_upper(o, to->d) != NULL)
+		r = whiteout_replace(o, to->parent, to->name, true);
+	if (r == 0 && renameat(staged.fd, staged.name, place.fd, place.name) == -1)
+		r = -errno;
+	if (r != 0) {
+		work_discard(o, staged);
+		return r;
+	}
+	if (dir_upper(o, from->d) != NULL)
+		return whiteout_replace(o, from->parent, from->name, true);
+	return whiteout_create(o, from->parent, from->name);
+}
+
+static int move_to(const struct ovl *o, struct end *from, struct end *to)
+{
+	bool was;
+	int r;
+
+	if (isdir(from) && !moves_alone(from) && !(o->redirect_dir && o->xattrs)) {
+		r = move_copy(o, from, to);
+	} else {
+		r = prepare(o, from, to);
+		if (r == 0 && to->e.part < 0)
+			r = whiteout_set_aside(o, to->parent, to->name, &was);
+		if (r == 0)
+			r = move(o, from, to, false);
+		if (r == -ENOTEMPTY || r == -EEXIST)
+			r = move(o, from, to, true);
+	}
+	if (r == 0)
+		r = whiteout_clear(o, to->parent, to->name);
+	if (r == 0 && to->e.part >= 0 && !isdir(to))
+		entries_removed(o, &to->e);
+	return r;
+}
+
+static int exchange(const struct ovl *o, struct end *from, struct end *to)
+{
+	struct part *a = dir_upper(o, from->parent), *b = dir_upper(o, to->parent);
+	int r = 0;
+
+	if (!(o->redirect_dir && o->xattrs) &&
+	    ((isdir(from) && !moves_alone(from)) || (isdir(to) && !moves_alone(to))))
+		return -EXDEV;
+	r = prepare(o, from, to);
+	if (r == 0)
+		r = prepare(o, to, from);
+	if (r == 0 && renameat2(a->fd, from->name, b->fd, to->name, RENAME_EXCHANGE) == -1)
+		r = -errno;
+	return r;
+}
+
+/* What renameat2(2) refuses before anything is touched. */
+static int check(const struct ovl *o, struct end *from, struct end *to, unsigned flags)
+{
+	if (flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE))
+		return -EINVAL;
+	if (from->e.part < 0)
+		return -ENOENT;
+	if (flags & RENAME_EXCHANGE)
+		return to->e.part < 0 ? -ENOENT : 0;
+	if (to->e.part < 0)
+		return 0;
+	if (flags & RENAME_NOREPLACE)
+		return -EEXIST;
+	if (isdir(from) && !isdir(to))
+		return -ENOTDIR;
+	if (!isdir(from) && isdir(to))
+		return -EISDIR;
+	return isdir(to) ? readdir_empty(o, to->d) : 0;
+}
+
+int rename_entry(const struct ovl *o, const char *from, const char *to, unsigned flags)
+{
+	struct end a, b = {.e = {.part = -1}};
+	int r = end_open(o, &a, from);
+
+	if (r == -EINVAL)
+		r = -ENOENT; /* a reserved name is not there */
+	if (r == 0)
+		r = end_open(o, &b, to);
+	if (r == 0)
+		r = check(o, &a, &b, flags);
+	if (r == 0 && b.e.part >= 0 && !isdir(&a) && a.e.ino == b.e.ino)
+		goto out; /* two names of one file: POSIX has nothing done */
+	if (r == 0)
+		r = flags & RENAME_EXCHANGE ? exchange(o, &a, &b) : move_to(o, &a, &b);
+	if (r == 0)
+		done(o, &a, &b);
+out:
+	end_close(o, &b);
+	end_close(o, &a);
+	return r;
+}

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Opening the layers. All checks come first, then what leaves a trace: the
+ * throw-away upper and the work directory.
+ */
+#include "stack.h"
+
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <linux/capability.h>
+
+#include "files.h"
+#include "inodes.h"
+#include "mounts.h"
+#include "whiteout.h"
+#include "work.h"
+#include "xattr.h"
+
+static int open_dir(const char *what, const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd == -1)
+		err(1, "%s %s", what, path);
+	return fd;
+}
+
+static void open_layer(struct layer *l, const char *what, const char *path)
+{
+	struct stat st;
+
+	l->fd = open_dir(what, path);
+	if (fstat(l->fd, &st) == -1)
+		err(1, "%s %s", what, path);
+	l->dev = st.st_dev;
+	l->ino = st.st_ino;
+	l->fsid = inodes_fsid(l->fd, l->dev);
+	l->path = realpath(path, NULL);
+	if (l->path == NULL)
+		err(1, "%s %s", what, path);
+}
+
+static bool same(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* Whether directory fd is the directory top or lies in it. */
+static bool is_inside(int fd, const struct stat *top)
+{
+	struct stat st, last = {0};
+	int up, now = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	bool found = false;
+
+	while (now != -1 && fstat(now, &st) == 0 && !same(&st, &last)) {
+		found = same(&st, top);
+		if (found)
+			break;
+		last = st;
+		up = openat(now, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		close(now);
+		now = up;
+	}
+	if (now != -1)
+		close(now);
+	return found;
+}
+
+/* A lower in the upper, or in the work directory, would change under our hands. */
+static void check_overlap(const struct ovl *o, const struct options *opt)
+{
+	struct stat upper, work;
+	int workfd = -1;
+
+	if (opt->work != NULL) {
+		workfd = open_dir("workdir", opt->work);
+		if (fstat(workfd, &work) == -1 || fstat(o->layer[0].fd, &upper) == -1)
+			err(1, "workdir %s", opt->work);
+		if (work.st_dev != upper.st_dev)
+			errx(1, "workdir %s: not on the file system of upperdir %s", opt->work,
+			     opt->upper);
+		if (is_inside(workfd, &upper) || is_inside(o->layer[0].fd, &work))
+			errx(1, "workdir %s: overlaps upperdir %s", opt->work, opt->upper);
+		if (faccessat(workfd, ".", W_OK | X_OK, AT_EACCESS) == -1)
+			err(1, "workdir %s", opt->work);
+	}
+	if (fstat(o->layer[0].fd, &upper) == -1)
+		err(1, "upperdir %s", opt->upper);
+	for (unsigned i = 1; i < o->nlayers; i++) {
+		if (is_inside(o->layer[i].fd, &upper))
+			errx(1, "lowerdir %s: is upperdir %s or lies in it", o->layer[i].path,
+			     opt->upper);
+		if (workfd != -1 && is_inside(o->layer[i].fd, &work))
+			errx(1, "lowerdir %s: is workdir %s or lies in it", o->layer[i].path,
+			     opt->work);
+	}
+	if (workfd != -1)
+		close(workfd);
+}
+
+static void check_upper(const struct layer *l, const char *path)
+{
+	if (faccessat(l->fd, ".", W_OK | X_OK, AT_EACCESS) == -1)
+		err(1, "upperdir %s", path);
+}
+
+/* CAP_CHOWN in our user namespace: what root has, unless it was taken away. */
+static bool has_privilege(void)
+{
+	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_data_struct data[2];
+
+	return syscall(SYS_capget, &header, data) == 0 &&
+	       (data[0].effective & (1u << CAP_CHOWN)) != 0;
+}
+
+static bool takes_xattrs(int fd)
+{
+	struct at a = {fd, ""};
+
+	if (at_setxattr_force(a, XATTR_NUMBERED, "y", 1) != 0)
+		return false;
+	at_removexattr(a, XATTR_NUMBERED);
+	return true;
+}
+
+/* Whether a layer's file system knows ACLs: then their absence is ENODATA. */
+static bool knows_acls(const struct ovl *o)
+{
+	for (unsigned i = 0; i < o->nlayers; i++)
+		if (at_getxattr((struct at){o->layer[i].fd, "."}, "system.posix_acl_access", NULL,
+				0) != -EOPNOTSUPP)
+			return true;
+	return false;
+}
+
+static void make_tmp(struct options *opt)
+{
+	const char *dir = getenv("TMPDIR");
+
+	if (dir == NULL || dir[0] != '/')
+		dir = "/tmp";
+	if (asprintf(&opt->upper, "%s/overlayfs-XXXXXX", dir) == -1)
+		err(1, NULL);
+	if (mkdtemp(opt->upper) == NULL)
+		err(1, "--tmp: %s", opt->upper);
+}
+
+static void open_work(struct ovl *o, struct options *opt)
+{
+	long owner;
+	int r = work_open(o, opt->work, &owner);
+
+	if (r == 0)
+		return;
+	if (r == -EBUSY && owner > 0)
+		warnx("upperdir %s: already in use by process %ld", opt->upper, owner);
+	else if (r == -EBUSY)
+		warnx("upperdir %s: already in use by another mount", opt->upper);
+	else if (r == -EUCLEAN)
+		warnx("upperdir %s: a volatile mount did not end cleanly; check it and remove "
+		      "%s/volatile",
+		      opt->upper, opt->work != NULL ? opt->work : WHITEOUT_WORK);
+	else
+		warnx("%s %s: %s", opt->work != NULL ? "workdir" : "upperdir",
+		      opt->work != NULL ? opt->work : opt->upper, strerror(-r));
+	stack_close(o, opt);
+	exit(1);
+}
+
+/* The layer of --tmp is made by the caller, so that all others were checked. */
+static void open_layers(struct ovl *o, struct options *opt)
+{
+	o->writable = opt->upper != NULL || opt->tmp;
+	o->nlayers = opt->nlower + (o->writable ? 1 : 0);
+	o->layer = calloc(o->nlayers, sizeof(*o->layer));
+	if (o->layer == NULL)
+		err(1, NULL);
+	for (unsigned i = 0; i < opt->nlower; i++)
+		open_layer(&o->layer[o->nlayers - opt->nlower + i], "lowerdir", opt->lower[i]);
+	if (opt->upper != NULL) {
+		open_layer(&o->layer[0], "upperdir", opt->upper);
+		check_upper(&o->layer[0], opt->upper);
+		check_overlap(o, opt);
+	}
+}
+
+void stack_open(struct ovl *o, struct options *opt)
+{
+	*o = (struct ovl){.redirect_dir = opt->redirect_dir,
+			  .is_volatile = opt->is_volatile,
+			  .squash = opt->squash_uid != (uid_t)-1 || opt->squash_gid != (gid_t)-1,
+			  .squash_uid = opt->squash_uid,
+			  .squash_gid = opt->squash_gid,
+			  .timeout = opt->timeout,
+			  .format = opt->format,
+			  .privileged = has_privilege(),
+			  .workfd = -1,
+			  .lockfd = -1,
+			  .indexfd = -1};
+	if (access("/proc/self/fd", X_OK) == -1)
+		err(1, "/proc");
+	if (layers_init(o) != 0)
+		err(1, NULL);
+	open_layers(o, opt);
+	stack_check_mountpoint(opt);
+	if (opt->tmp) {
+		make_tmp(opt);
+		open_layer(&o->layer[0], "upperdir", opt->upper);
+	}
+	if (o->writable) {
+		open_work(o, opt);
+		o->xattrs = takes_xattrs(o->workfd);
+	}
+	o->acl = !opt->noacl && knows_acls(o);
+	if (inodes_init(o) != 0 || files_init(o) != 0) {
+		stack_close(o, opt);
+		errx(1, "upperdir %s: cannot read the index", opt->upper);
+	}
+}
+
+/* fusermount3's rule: a directory that the user may write to, or owns if it is sticky. */
+static void check_user_mountpoint(const char *path, const struct stat *st)
+{
+	if (geteuid() == 0)
+		return;
+	if (access(path, W_OK) == -1)
+		err(1, "mount point %s", path);
+	if ((st->st_mode & S_ISVTX) && st->st_uid != geteuid())
+		errx(1, "mount point %s: sticky, and not owned by you", path);
+}
+
+static bool find_program(const char *name)
+{
+	const char *path = getenv("PATH");
+	char *list = strdup(path != NULL ? path : "/usr/local/bin:/usr/bin:/bin"), *p = list;
+	char *dir, file[4096];
+	bool found = access("/usr/bin/fusermount3", X_OK) == 0;
+
+	while (!found && p != NULL && (dir = strsep(&p, ":")) != NULL) {
+		snprintf(file, sizeof(file), "%s/%s", dir, name);
+		found = access(file, X_OK) == 0;
+	}
+	free(list);
+	return found;
+}
+
+void stack_check_mountpoint(const struct options *opt)
+{
+	const char *path = opt->mountpoint;
+	struct stat st;
+	int fd;
+
+	if (mounts_is_ours(path))
+		errx(1, "mount point %s: already a mount of overlayfs", path);
+	if (stat(path, &st) == -1)
+		err(1, "mount point %s", path);
+	if (!S_ISDIR(st.st_mode))
+		errx(1, "mount point %s: %s", path, strerror(ENOTDIR));
+	check_user_mountpoint(path, &st);
+	fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	if (fd == -1)
+		err(1, "/dev/fuse");
+	close(fd);
+	if (geteuid() != 0 && !find_program("fusermount3"))
+		errx(1, "fusermount3: not found; install fuse3");
+}
+
+void stack_close(struct ovl *o, const struct options *opt)
+{
+	work_close(o, opt->work);
+	inodes_destroy(o);
+	files_destroy(o);
+	layers_destroy(o);
+	for (unsigned i = 0; o->layer != NULL && i < o->nlayers; i++) {
+		if (o->layer[i].path != NULL)
+			close(o->layer[i].fd);
+		free(o->layer[i].path);
+	}
+	free(o->layer);
+	o->layer = NULL;
+	if (opt->tmp && opt->upper != NULL)
+		at_remove_tree((struct at){AT_FDCWD, opt->upper});
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * stack: opening the layers that the options name, and refusing what cannot
+ * work, before anything is mounted or made.
+ */
+#ifndef STACK_H
+#define STACK_H
+
+#include "options.h"
+
+/*
+ * Open the layers and the work directory. Ends the program with one line when
+ * something is wrong; then nothing was made. With opt->tmp, makes the upper and
+ * sets opt->upper.
+ */
+void stack_open(struct ovl *o, struct options *opt);
+
+/* The mount point must be a directory that the caller may mount on. */
+void stack_check_mountpoint(const struct options *opt);
+
+/* Give everything back; removes a throw-away upper. */
+void stack_close(struct ovl *o, const struct options *opt);
+
+#endif

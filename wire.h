@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * wire: what the high-level API of libfuse hides, seen on its way from and to
+ * the kernel.
+ *
+ * A request is read, handled and answered in one thread, so the request in
+ * progress is kept per thread. Five things need it, and libfuse has no other
+ * way for them:
+ *  - a rename that libfuse makes on its own, to hide an open file that was
+ *    unlinked, is told from one that a user asked for;
+ *  - fstat(2) and fchmod(2) of a hidden file reach its descriptor, also when
+ *    its directory is gone and libfuse has no path for it;
+ *  - a hidden file is forgotten when the kernel forgets the inode;
+ *  - attributes of a file with several names are not cached, as libfuse gives
+ *    the kernel one inode for each name;
+ *  - O_TMPFILE becomes the creation of a file with a hidden name.
+ */
+#ifndef WIRE_H
+#define WIRE_H
+
+#include "layers.h"
+
+struct fuse_session;
+
+/* Look at all that goes through the session, which must be mounted. 0 or -errno. */
+int wire_attach(struct fuse_session *se, const struct ovl *o);
+
+/* A user asks for a name. */
+bool wire_is_lookup(void);
+
+/* libfuse itself renames to the path `to`, to hide an open file. */
+bool wire_hides(const char *to);
+
+/* What is being hidden is about to be replaced by a rename. */
+bool wire_is_rename(void);
+
+/* The file to be created is one without a name. */
+bool wire_is_tmpfile(void);
+
+/* The room that the kernel has for a listing. */
+size_t wire_room(void);
+
+#endif

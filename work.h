@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * work: the work directory, where new entries are built before they are
+ * renamed into place, and the lock that keeps a second mount off the upper.
+ *
+ *	lock	holds the process id of the daemon, which keeps an flock on it
+ *	index/	see inodes.h
+ *	volatile	is there while a mount leaves out fsync: when it is there before
+ *		the start, the machine may have lost data
+ *	#HEX	entries being built or removed; what a crash left is removed at
+ *		the next start
+ */
+#ifndef WORK_H
+#define WORK_H
+
+#include "layers.h"
+
+/*
+ * Open (and make) the work directory path, or the default one inside the upper
+ * when path is NULL; take the lock; remove left-overs. Sets o->workfd, indexfd,
+ * lockfd and work_st. -EBUSY: process *owner has the lock. -EUCLEAN: a volatile
+ * mount did not end cleanly. work_close undoes it, also after an error.
+ */
+int work_open(struct ovl *o, const char *path, long *owner);
+
+/* Write the daemon's process id into the lock file. */
+int work_claim(const struct ovl *o);
+
+/* Remove what is not needed while nothing is mounted, and close. */
+void work_close(struct ovl *o, const char *path);
+
+/* A new name for a staged entry. */
+struct at work_stage(const struct ovl *o, char buf[32]);
+
+/* Remove a staged entry, whatever it is; failures are logged. */
+void work_discard(const struct ovl *o, struct at staged);
+
+/*
+ * Move a staged entry to its place in the upper, where nothing is; -EEXIST.
+ * The directory's times stay, and its missing write bit is no obstacle:
+ * copy-up is no change that a user made.
+ */
+int work_place(struct at staged, struct at to);
+
+#endif
