@@ -186,7 +186,7 @@ int files_hide(const struct ovl *o, const char *name, const struct entry *e)
 	return hide(o, name, h);
 }
 
-int files_hide_new(const struct ovl *o, const char *name, int fd)
+int files_hide_new(const struct ovl *o, const char *name, int fd, uint64_t ino)
 {
 	struct hidden *h = calloc(1, sizeof(*h));
 
@@ -202,6 +202,7 @@ int files_hide_new(const struct ovl *o, const char *name, int fd)
 		return r;
 	}
 	h->upper = true;
+	h->file.ino = ino;
 	return hide(o, name, h);
 }
 

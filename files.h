@@ -58,7 +58,7 @@ bool files_is_hidden_name(const char *name);
 int files_hide(const struct ovl *o, const char *name, const struct entry *e);
 
 /* The same for a file that never had a name (O_TMPFILE); fd is duplicated. */
-int files_hide_new(const struct ovl *o, const char *name, int fd);
+int files_hide_new(const struct ovl *o, const char *name, int fd, uint64_t ino);
 
 /* Find one by the last component of a path, or NULL. It stays until forgotten. */
 struct hidden *files_hidden(const struct ovl *o, const char *path);

@@ -514,10 +514,9 @@ static int create_tmpfile(const char *path, mode_t mode, struct fuse_file_info *
 
 	if (fd < 0)
 		return fd;
-	r = files_hide_new(ovl(), name, fd);
-	if (r == 0)
-		return created(fi, fd);
-	close(fd);
+	r = created(fi, fd);
+	if (r == 0 && (r = files_hide_new(ovl(), name, fd, handle(fi)->ino)) != 0)
+		files_close(ovl(), handle(fi));
 	return r;
 }
 
@@ -770,14 +769,14 @@ static int ovl_readdir(const char *path, void *buf, fuse_fill_dir_t fill, off_t 
 	struct listdir *x = (struct listdir *)(uintptr_t)fi->fh;
 	bool plus = flags & FUSE_READDIR_PLUS;
 	size_t room = wire_room(), used = offset == 0 ? 2 * entry_size("..", plus) : 0;
-	int r = offset == 0 ? reload(x) : 0;
+	int r = offset == 0 || !x->l.loaded ? reload(x) : 0;
 
 	(void)path;
 	if (r != 0)
 		return r;
 	if (fill_dots(x, buf, fill, &offset) != 0)
 		return 0;
-	for (size_t i = (size_t)offset - 2; i < x->l.n; i++) {
+	for (size_t i = readdir_seek(&x->l, (uint64_t)offset); i < x->l.n; i++) {
 		const char *name = x->l.names + x->l.entry[i].name;
 		struct stat st;
 
@@ -789,7 +788,8 @@ static int ovl_readdir(const char *path, void *buf, fuse_fill_dir_t fill, off_t 
 			used -= entry_size(name, plus);
 			continue; /* it has gone meanwhile */
 		}
-		if (fill(buf, name, &st, (off_t)i + 3, plus ? FUSE_FILL_DIR_PLUS : 0) != 0)
+		if (fill(buf, name, &st, (off_t)x->l.entry[i].position,
+			 plus ? FUSE_FILL_DIR_PLUS : 0) != 0)
 			break;
 	}
 	return 0;

@@ -22,9 +22,15 @@ struct reading {
 	struct listing *l;
 };
 
+/* 0 to 2 stand for the beginning, "." and "..". */
+static uint64_t position_of(const char *name)
+{
+	return (XXH3_64bits(name, strlen(name)) >> 2) + 3;
+}
+
 static size_t *find_slot(struct listing *l, const char *name)
 {
-	size_t i = XXH3_64bits(name, strlen(name)) & (l->nslots - 1);
+	size_t i = position_of(name) & (l->nslots - 1);
 
 	while (l->slot[i] != 0 &&
 	       strcmp(l->names + l->entry[l->slot[i] - 1].name, name) != 0)
@@ -77,6 +83,7 @@ static int append(struct listing *l, const char *name, struct listed entry)
 	if (r != 0)
 		return r;
 	entry.name = l->names_len;
+	entry.position = position_of(name);
 	memcpy(l->names + l->names_len, name, len);
 	l->names_len += len;
 	l->entry[l->n++] = entry;
@@ -141,8 +148,15 @@ static int add_name(void *arg, const char *name, unsigned char type, ino_t ino)
 	return add(rd, name, IFTODT(st.st_mode), whiteout_is(p, name, &st));
 }
 
-/* Remove the whiteouts from the finished listing. */
-static void compact(struct listing *l)
+static int compare(const void *a, const void *b)
+{
+	const struct listed *x = a, *y = b;
+
+	return x->position < y->position ? -1 : x->position > y->position;
+}
+
+/* Remove the whiteouts from the listing, and sort it. */
+static void finish(struct listing *l)
 {
 	size_t n = 0;
 
@@ -152,6 +166,9 @@ static void compact(struct listing *l)
 	l->n = n;
 	free(l->slot);
 	l->slot = NULL;
+	if (n > 0)
+		qsort(l->entry, n, sizeof(*l->entry), compare);
+	l->loaded = true;
 }
 
 int readdir_load(const struct ovl *o, struct dir *d, struct listing *l)
@@ -169,7 +186,7 @@ int readdir_load(const struct ovl *o, struct dir *d, struct listing *l)
 		r = at_list(fd, add_name, &rd);
 		close(fd);
 	}
-	compact(l);
+	finish(l);
 	return r;
 }
 
@@ -179,6 +196,21 @@ void readdir_free(struct listing *l)
 	free(l->names);
 	free(l->slot);
 	*l = (struct listing){0};
+}
+
+size_t readdir_seek(const struct listing *l, uint64_t position)
+{
+	size_t low = 0, high = l->n;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (l->entry[middle].position > position)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return low;
 }
 
 int readdir_empty(const struct ovl *o, struct dir *d)

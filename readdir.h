@@ -2,8 +2,9 @@
 /*
  * readdir: merged listings and emptiness.
  *
- * A listing is a snapshot: entries that come or go while it is read do not
- * shift the others, so a position in it is just an index.
+ * A listing is a snapshot, in the order of the hashes of the names, and the
+ * position of an entry is that hash. So a position means the same in every
+ * listing of the directory, whatever was added or removed in between.
  */
 #ifndef READDIR_H
 #define READDIR_H
@@ -11,7 +12,8 @@
 #include "layers.h"
 
 struct listed {
-	size_t name; /* offset into names */
+	uint64_t position; /* more than 2, and fits an off_t */
+	size_t name;	   /* offset into names */
 	uint16_t part;
 	unsigned char type; /* DT_*, DT_UNKNOWN where the layer does not tell */
 	bool whiteout;	    /* only while the listing is made */
@@ -21,6 +23,7 @@ struct listing {
 	struct listed *entry;
 	size_t n;
 	char *names;
+	bool loaded;
 
 	size_t room, names_len, names_room;
 	size_t *slot; /* hash table of indexes + 1; NULL for a single part */
@@ -30,6 +33,9 @@ struct listing {
 /* Without "." and "..". l is for readdir_free, also after an error. */
 int readdir_load(const struct ovl *o, struct dir *d, struct listing *l);
 void readdir_free(struct listing *l);
+
+/* The index of the first entry behind a position. */
+size_t readdir_seek(const struct listing *l, uint64_t position);
 
 /* 0 when nothing is visible in d, -ENOTEMPTY, or another error. */
 int readdir_empty(const struct ovl *o, struct dir *d);

@@ -7,6 +7,7 @@
 #include "wire.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <fuse_lowlevel.h>
 #include <linux/fuse.h>
 #include <stddef.h>
@@ -24,11 +25,13 @@ static _Thread_local struct {
 	uint32_t opcode;
 	uint64_t unique;
 	const char *new_name; /* of a rename */
+	uint64_t linked;      /* the inode that gets a further name */
 	size_t room;
 	char tmpfile[32];
 } now;
 
-static const struct ovl *ovl; /* set once, before the first request */
+static const struct ovl *ovl; /* both are set once, before the first request */
+static struct fuse_session *session;
 
 /* Requests. */
 
@@ -107,6 +110,9 @@ static void see_request(void *buf)
 	case FUSE_READDIRPLUS:
 		now.room = ((struct fuse_read_in *)(void *)arg)->size;
 		break;
+	case FUSE_LINK:
+		now.linked = ((struct fuse_link_in *)(void *)arg)->oldnodeid;
+		break;
 	case FUSE_TMPFILE:
 		see_tmpfile(h, (void *)arg);
 		break;
@@ -165,7 +171,10 @@ static void see_reply(const struct iovec *arg)
 	case FUSE_LOOKUP:
 	case FUSE_MKNOD:
 	case FUSE_SYMLINK:
-	case FUSE_LINK:
+		see_entry(e);
+		break;
+	case FUSE_LINK: /* offset -1: its attributes, no pages */
+		fuse_lowlevel_notify_inval_inode(session, now.linked, -1, 0);
 		see_entry(e);
 		break;
 	case FUSE_CREATE:
@@ -177,12 +186,25 @@ static void see_reply(const struct iovec *arg)
 	case FUSE_SETATTR:
 		see_attr(&a->attr, &a->attr_valid, &a->attr_valid_nsec);
 		break;
+	case FUSE_OPENDIR:
+		if (ovl->timeout > 0)
+			((struct fuse_open_out *)arg->iov_base)->open_flags |=
+				FOPEN_CACHE_DIR | FOPEN_KEEP_CACHE;
+		break;
 	case FUSE_READDIRPLUS:
 		see_listing(arg->iov_base, arg->iov_len);
 		break;
 	default:
 		break;
 	}
+}
+
+/* Data go through a pipe, as without custom I/O; there is nothing to see in them. */
+static ssize_t wire_splice_send(int fdin, off_t *offin, int fdout, off_t *offout, size_t size,
+				unsigned flags, void *userdata)
+{
+	(void)userdata;
+	return splice(fdin, offin, fdout, offout, size, flags);
 }
 
 static ssize_t wire_writev(int fd, struct iovec *iov, int count, void *userdata)
@@ -197,9 +219,11 @@ static ssize_t wire_writev(int fd, struct iovec *iov, int count, void *userdata)
 
 int wire_attach(struct fuse_session *se, const struct ovl *o)
 {
-	static const struct fuse_custom_io io = {.read = wire_read, .writev = wire_writev};
+	static const struct fuse_custom_io io = {
+		.read = wire_read, .writev = wire_writev, .splice_send = wire_splice_send};
 
 	ovl = o;
+	session = se;
 	return fuse_session_custom_io(se, &io, fuse_session_fd(se));
 }
 

@@ -4,7 +4,7 @@
  * the kernel.
  *
  * A request is read, handled and answered in one thread, so the request in
- * progress is kept per thread. Five things need it, and libfuse has no other
+ * progress is kept per thread. Six things need it, and libfuse has no other
  * way for them:
  *  - a rename that libfuse makes on its own, to hide an open file that was
  *    unlinked, is told from one that a user asked for;
@@ -12,7 +12,10 @@
  *    its directory is gone and libfuse has no path for it;
  *  - a hidden file is forgotten when the kernel forgets the inode;
  *  - attributes of a file with several names are not cached, as libfuse gives
- *    the kernel one inode for each name;
+ *    the kernel one inode for each name, and those of a file that gets a second
+ *    name are taken out of the cache;
+ *  - the kernel may keep directory listings (before libfuse 3.16.1 the
+ *    high-level API drops that flag);
  *  - O_TMPFILE becomes the creation of a file with a hidden name.
  */
 #ifndef WIRE_H
