@@ -83,7 +83,7 @@ static int make(const struct part *p, const char *name, const struct new_entry *
 
 	if (S_ISDIR(n->mode))
 		r = mkdirat(p->fd, name, mode & 07777);
-	else if (S_ISLNK(n->mode))
+	else if (n->target != NULL)
 		r = symlinkat(n->target, p->fd, name);
 	else if (n->flags != -1)
 		return at_open((struct at){p->fd, name}, n->flags | O_CREAT | O_EXCL, mode & 07777);

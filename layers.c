@@ -26,7 +26,7 @@ TAILQ_HEAD(dirs, dir);
 
 struct cache {
 	pthread_mutex_t lock; /* all of this and the cache's fields of struct dir */
-	struct dirs lru; /* last used first */
+	struct dirs lru;      /* last used first */
 	LIST_HEAD(, dir) bucket[BUCKETS];
 	unsigned nfds;
 	unsigned max_fds;
@@ -260,8 +260,7 @@ static int add_part(struct loading *l, int fd, unsigned layer, dev_t dev, unsign
 {
 	if (l->d->nparts == l->room) {
 		size_t room = l->room == 0 ? 2 : l->room * 2;
-		struct dir *d =
-			realloc(l->d, sizeof(*d) + room * sizeof(d->part[0]));
+		struct dir *d = realloc(l->d, sizeof(*d) + room * sizeof(d->part[0]));
 
 		if (d == NULL) {
 			close(fd);
@@ -291,8 +290,8 @@ static int open_part(const struct ovl *o, struct at a, unsigned layer)
  * Open a directory of a layer, read its marks and add it. The lowest layer's
  * marks say nothing, as there is nothing below that they could hide.
  */
-static int add_dir(const struct ovl *o, struct loading *l, struct at a, unsigned layer,
-		   dev_t dev, struct marks *m)
+static int add_dir(const struct ovl *o, struct loading *l, struct at a, unsigned layer, dev_t dev,
+		   struct marks *m)
 {
 	int fd = open_part(o, a, layer);
 	int r = 0;
@@ -504,8 +503,7 @@ static int load(const struct ovl *o, unsigned top, const char *path, size_t len,
 	return r;
 }
 
-static int get_dir(const struct ovl *o, unsigned top, const char *path, size_t len,
-		   struct dir **dp)
+static int get_dir(const struct ovl *o, unsigned top, const char *path, size_t len, struct dir **dp)
 {
 	unsigned long generation;
 	int r;

@@ -52,7 +52,7 @@ struct ovl {
 	enum whiteout_format format;
 	dev_t self_dev; /* our own mount; 0 while it is not known */
 	struct stat work_st;
-	int workfd;  /* new entries are built here, on the upper's file system */
+	int workfd; /* new entries are built here, on the upper's file system */
 	int lockfd;
 	int indexfd; /* copied-up files that have several names, see inodes.h */
 

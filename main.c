@@ -48,7 +48,7 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char *argv[]);
 } commands[] = {
-	{"-h", help},	    {"--help", help},	      {"-V", version},
+	{"-h", help},		{"--help", help},	   {"-V", version},
 	{"--version", version}, {"umount", mounts_umount},
 };
 

@@ -57,8 +57,7 @@ static char *resolve(const char *path)
 	if (slash != NULL)
 		*slash = '\0';
 	dir = realpath(slash == NULL ? "." : *copy == '\0' ? "/" : copy, NULL);
-	if (dir != NULL &&
-	    asprintf(&full, "%s/%s", strcmp(dir, "/") == 0 ? "" : dir, name) == -1)
+	if (dir != NULL && asprintf(&full, "%s/%s", strcmp(dir, "/") == 0 ? "" : dir, name) == -1)
 		full = NULL;
 	free(dir);
 	free(copy);

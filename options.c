@@ -326,10 +326,11 @@ static void take_option(struct parsing *p, char *text)
 
 static void take_options(struct parsing *p, const char *text)
 {
-	char *list = need(strdup(text)), *option;
+	char *copy = need(strdup(text)), *list = copy, *option;
 
 	while ((option = next_element(&list, ',')) != NULL)
 		take_option(p, option);
+	free(copy);
 }
 
 /* What remains: [SOURCE or LOWERS] MOUNTPOINT. */

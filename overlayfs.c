@@ -533,22 +533,21 @@ static int ovl_create(const char *path, mode_t mode, struct fuse_file_info *fi)
 	return fd < 0 ? fd : created(fi, fd);
 }
 
-static int ovl_read(const char *path, char *buf, size_t size, off_t offset,
-		    struct fuse_file_info *fi)
+/* libfuse moves the data from our file to the kernel, and frees the vector. */
+static int ovl_read_buf(const char *path, struct fuse_bufvec **bufp, size_t size, off_t offset,
+			struct fuse_file_info *fi)
 {
-	size_t done = 0;
+	struct fuse_bufvec *buf = malloc(sizeof(*buf));
 
 	(void)path;
-	while (done < size) { /* a short read would be the end of the file */
-		ssize_t n = pread(handle(fi)->fd, buf + done, size - done, offset + (off_t)done);
-
-		if (n == -1 && done == 0)
-			return -errno;
-		if (n <= 0)
-			break;
-		done += (size_t)n;
-	}
-	return (int)done;
+	if (buf == NULL)
+		return -ENOMEM;
+	*buf = FUSE_BUFVEC_INIT(size);
+	buf->buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
+	buf->buf[0].fd = handle(fi)->fd;
+	buf->buf[0].pos = offset;
+	*bufp = buf;
+	return 0;
 }
 
 static int ovl_write(const char *path, const char *buf, size_t size, off_t offset,
@@ -803,6 +802,7 @@ static void *ovl_init(struct fuse_conn_info *conn, struct fuse_config *cfg)
 	static const unsigned unwanted = FUSE_CAP_SPLICE_READ | FUSE_CAP_HANDLE_KILLPRIV;
 
 	conn->want &= ~unwanted;
+	conn->want |= conn->capable & (FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
 	conn->want |= conn->capable & (FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_DONT_MASK);
 	if (o->acl)
 		conn->want |= conn->capable & FUSE_CAP_POSIX_ACL;
@@ -830,7 +830,7 @@ static const struct fuse_operations operations = {
 	.chown = ovl_chown,
 	.truncate = ovl_truncate,
 	.open = ovl_open,
-	.read = ovl_read,
+	.read_buf = ovl_read_buf,
 	.write = ovl_write,
 	.statfs = ovl_statfs,
 	.flush = ovl_flush,
@@ -942,7 +942,7 @@ static dev_t own_device(const char *mountpoint)
 	struct stat st;
 
 	return at_stat((struct at){AT_FDCWD, mountpoint}, &st, AT_STATX_DONT_SYNC) == 0 ? st.st_dev
-										       : 0;
+											: 0;
 }
 
 static int serve(struct fuse *f, struct ovl *o, const struct options *opt)

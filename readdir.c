@@ -32,8 +32,7 @@ static size_t *find_slot(struct listing *l, const char *name)
 {
 	size_t i = position_of(name) & (l->nslots - 1);
 
-	while (l->slot[i] != 0 &&
-	       strcmp(l->names + l->entry[l->slot[i] - 1].name, name) != 0)
+	while (l->slot[i] != 0 && strcmp(l->names + l->entry[l->slot[i] - 1].name, name) != 0)
 		i = (i + 1) & (l->nslots - 1);
 	return &l->slot[i];
 }
@@ -225,8 +224,7 @@ int readdir_empty(const struct ovl *o, struct dir *d)
 }
 
 int readdir_each(const struct ovl *o, struct dir *d,
-		 int (*each)(void *arg, struct dir *d, unsigned part, const char *name),
-		 void *arg)
+		 int (*each)(void *arg, struct dir *d, unsigned part, const char *name), void *arg)
 {
 	struct listing l;
 	int r = readdir_load(o, d, &l);

@@ -42,7 +42,6 @@ int readdir_empty(const struct ovl *o, struct dir *d);
 
 /* Call each for every entry until it returns an error, which is returned. */
 int readdir_each(const struct ovl *o, struct dir *d,
-		 int (*each)(void *arg, struct dir *d, unsigned part, const char *name),
-		 void *arg);
+		 int (*each)(void *arg, struct dir *d, unsigned part, const char *name), void *arg);
 
 #endif

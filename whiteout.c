@@ -165,8 +165,7 @@ int whiteout_read_marks(int fd, bool middle, struct marks *m)
 /* Writing. */
 
 /* A whiteout of the form that has the entry's own name; a is in the work directory. */
-static int make_named(const struct ovl *o, struct at a, enum whiteout_format format,
-		      struct part *p)
+static int make_named(const struct ovl *o, struct at a, enum whiteout_format format, struct part *p)
 {
 	int r;
 
@@ -367,9 +366,8 @@ int whiteout_rename(const struct ovl *o, struct dir *d, const char *name, struct
 
 int whiteout_set_opaque(const struct ovl *o, struct at dir, bool bare)
 {
-	const char *attr = o->format == WHITEOUT_CHARDEV && o->privileged
-				   ? "trusted.overlay.opaque"
-				   : "user.overlay.opaque";
+	const char *attr = o->format == WHITEOUT_CHARDEV && o->privileged ? "trusted.overlay.opaque"
+									  : "user.overlay.opaque";
 	int fd, r = at_setxattr_force(dir, attr, "y", 1);
 
 	if (r == -EPERM && o->format == WHITEOUT_CHARDEV)

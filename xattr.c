@@ -14,7 +14,7 @@
 #define ESCAPE "overlay."
 
 static const char *const prefixes[] = {
-	"trusted.overlay.", "user.overlay.", "user.fuseoverlayfs.",
+	"trusted.overlay.", "user.overlay.",	  "user.fuseoverlayfs.",
 	"user.overlayfs.",  "trusted.overlayfs.",
 };
 
