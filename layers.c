@@ -41,6 +41,13 @@ bool layers_reserved(const char *name)
 	return strncmp(name, WHITEOUT_PREFIX, sizeof(WHITEOUT_PREFIX) - 1) == 0;
 }
 
+/* One component below a directory, that leads nowhere else; redirects are not trusted. */
+static bool single_name(const char *name)
+{
+	return name[0] != '\0' && strcmp(name, ".") != 0 && strcmp(name, "..") != 0 &&
+	       strchr(name, '/') == NULL;
+}
+
 bool layers_hidden(const struct ovl *o, const struct stat *st)
 {
 	if (!o->writable)
@@ -427,10 +434,11 @@ static int load_part(const struct ovl *o, struct loading *l, struct dir *parent,
 		free(m.redirect);
 		return r;
 	}
-	if (is_upper(o, p->layer))
-		r = set_string(&l->d->lower_path, join(parent->lower_path, m.redirect));
 	free(*name);
 	*name = m.redirect;
+	*stop = !single_name(*name);
+	if (!*stop && is_upper(o, p->layer))
+		r = set_string(&l->d->lower_path, join(parent->lower_path, *name));
 	return r;
 }
 
@@ -488,7 +496,7 @@ static int load(const struct ovl *o, unsigned top, const char *path, size_t len,
 		const char *name = l.d->path + (slash - path) + 1;
 
 		r = strlen(name) > NAME_MAX ? -ENAMETOOLONG : 0;
-		if (r == 0 && layers_reserved(name))
+		if (r == 0 && (layers_reserved(name) || !single_name(name)))
 			r = -ENOENT;
 		if (r == 0)
 			r = get_dir(o, top, path, (size_t)(slash - path), &parent);
@@ -617,6 +625,8 @@ int layers_find(const struct ovl *o, const char *path, struct entry *e)
 	int r;
 
 	*e = (struct entry){.part = -1};
+	if (strlen(path) >= PATH_MAX)
+		return -ENAMETOOLONG;
 	if (slash == NULL || slash[1] == '\0')
 		return find_root(o, e);
 	r = get_dir(o, 0, path, (size_t)(slash - path), &d);

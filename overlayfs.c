@@ -404,11 +404,32 @@ static int hide(const char *path, const char *to)
 	return r;
 }
 
+/* The kernel keeps listings, and with them the number of ".." in a moved directory. */
+static void forget_listing(const char *from, const char *to)
+{
+	size_t a = (size_t)(strrchr(from, '/') - from), b = (size_t)(strrchr(to, '/') - to);
+	struct entry e;
+
+	if ((a == b && strncmp(from, to, a) == 0) || layers_lookup(ovl(), to, &e) != 0)
+		return;
+	if (S_ISDIR(e.st.st_mode))
+		fuse_invalidate_path(fuse_get_context()->fuse, from);
+	entry_done(ovl(), &e);
+}
+
 static int ovl_rename(const char *from, const char *to, unsigned flags)
 {
+	int r;
+
 	if (wire_hides(to))
 		return hide(from, to);
-	return rename_entry(ovl(), from, to, flags);
+	r = rename_entry(ovl(), from, to, flags);
+	if (r == 0) {
+		forget_listing(from, to);
+		if (flags & RENAME_EXCHANGE)
+			forget_listing(to, from);
+	}
+	return r;
 }
 
 /* Open files. */
@@ -971,7 +992,7 @@ static int serve(struct fuse *f, struct ovl *o, const struct options *opt)
 
 int overlayfs_mount(int argc, char *argv[])
 {
-	struct options opt;
+	static struct options opt; /* its strings live as long as the program */
 	struct ovl o;
 	struct fuse *f;
 	int status = 1;

@@ -144,7 +144,7 @@ static int add_name(void *arg, const char *name, unsigned char type, ino_t ino)
 		return 0;
 	if (S_ISDIR(st.st_mode) && layers_hidden(rd->o, &st))
 		return 0;
-	return add(rd, name, IFTODT(st.st_mode), whiteout_is(p, name, &st));
+	return add(rd, name, (unsigned char)IFTODT(st.st_mode), whiteout_is(p, name, &st));
 }
 
 static int compare(const void *a, const void *b)

@@ -55,12 +55,6 @@ static bool isdir(const struct end *x)
 	return S_ISDIR(x->e.st.st_mode);
 }
 
-/* Whether the upper's directory is all there is to move. */
-static bool moves_alone(const struct end *x)
-{
-	return x->d->pure;
-}
-
 /* Bind a merged directory to its lower part, so that it may change its place. */
 static int bind_lower(const struct ovl *o, struct end *x)
 {
@@ -81,6 +75,35 @@ static int bind_lower(const struct ovl *o, struct end *x)
 	return r;
 }
 
+/*
+ * Without redirects: replace a merged directory by an opaque copy of all that it
+ * shows, which can be moved as it is.
+ */
+static int flatten(const struct ovl *o, struct end *x)
+{
+	struct at place = {dir_upper(o, x->parent)->fd, x->name};
+	bool had = dir_upper(o, x->d) != NULL;
+	char buf[32];
+	struct at staged = work_stage(o, buf);
+	int r = x->d->nparts == 0 ? -EBUSY : copyup_tree(o, x->d, staged);
+
+	if (r == 0) /* the new place will say whether it needs the file too */
+		r = whiteout_set_opaque(o, staged, o->xattrs);
+	if (r == 0)
+		r = inodes_mark(o, dir_upper(o, x->parent));
+	if (r == 0 && renameat2(staged.fd, staged.name, place.fd, place.name,
+				had ? RENAME_EXCHANGE : RENAME_NOREPLACE) == -1)
+		r = -errno;
+	if (r != 0 || had)
+		work_discard(o, staged);
+	if (r != 0)
+		return r;
+	layers_drop_tree(o, x->path);
+	dir_put(o, x->d);
+	x->d = NULL;
+	return layers_dir(o, x->path, &x->d);
+}
+
 /* Make one end ready to be moved to the place of the other. */
 static int prepare(const struct ovl *o, struct end *x, struct end *to)
 {
@@ -93,8 +116,8 @@ static int prepare(const struct ovl *o, struct end *x, struct end *to)
 			r = inodes_mark(o, dir_upper(o, to->parent));
 		return r;
 	}
-	if (!moves_alone(x)) {
-		r = bind_lower(o, x);
+	if (!x->d->pure) {
+		r = o->redirect_dir && o->xattrs ? bind_lower(o, x) : flatten(o, x);
 		return r == 0 ? inodes_mark(o, dir_upper(o, to->parent)) : r;
 	}
 	if (dir_upper(o, x->parent)->flags & PART_NUMBERED)
@@ -134,50 +157,17 @@ static int move(const struct ovl *o, struct end *from, struct end *to, bool swap
 	return swap ? whiteout_remove_dir(o, from->parent, from->name) : 0;
 }
 
-/* The other way for a merged directory: copy all, then remove the old name. */
-static int move_copy(const struct ovl *o, struct end *from, struct end *to)
-{
-	char buf[32];
-	struct at staged = work_stage(o, buf);
-	struct at place = {dir_upper(o, to->parent)->fd, to->name};
-	int r = from->d->nparts == 0 ? -EBUSY : copyup_tree(o, from->d, staged);
-	bool below;
-
-	if (r == 0)
-		r = layers_below(o, to->parent, to->name, &below);
-	if (r == 0 && below)
-		r = whiteout_set_opaque(o, staged, false);
-	if (r == 0)
-		r = inodes_mark(o, dir_upper(o, to->parent));
-	if (r == 0 && to->d != NULL && dir_upper(o, to->d) != NULL)
-		r = whiteout_replace(o, to->parent, to->name, true);
-	if (r == 0 && renameat(staged.fd, staged.name, place.fd, place.name) == -1)
-		r = -errno;
-	if (r != 0) {
-		work_discard(o, staged);
-		return r;
-	}
-	if (dir_upper(o, from->d) != NULL)
-		return whiteout_replace(o, from->parent, from->name, true);
-	return whiteout_create(o, from->parent, from->name);
-}
-
 static int move_to(const struct ovl *o, struct end *from, struct end *to)
 {
 	bool was;
-	int r;
+	int r = prepare(o, from, to);
 
-	if (isdir(from) && !moves_alone(from) && !(o->redirect_dir && o->xattrs)) {
-		r = move_copy(o, from, to);
-	} else {
-		r = prepare(o, from, to);
-		if (r == 0 && to->e.part < 0)
-			r = whiteout_set_aside(o, to->parent, to->name, &was);
-		if (r == 0)
-			r = move(o, from, to, false);
-		if (r == -ENOTEMPTY || r == -EEXIST)
-			r = move(o, from, to, true);
-	}
+	if (r == 0 && to->e.part < 0)
+		r = whiteout_set_aside(o, to->parent, to->name, &was);
+	if (r == 0)
+		r = move(o, from, to, false);
+	if (r == -ENOTEMPTY || r == -EEXIST)
+		r = move(o, from, to, true);
 	if (r == 0)
 		r = whiteout_clear(o, to->parent, to->name);
 	if (r == 0 && to->e.part >= 0 && !isdir(to))
@@ -188,12 +178,8 @@ static int move_to(const struct ovl *o, struct end *from, struct end *to)
 static int exchange(const struct ovl *o, struct end *from, struct end *to)
 {
 	struct part *a = dir_upper(o, from->parent), *b = dir_upper(o, to->parent);
-	int r = 0;
+	int r = prepare(o, from, to);
 
-	if (!(o->redirect_dir && o->xattrs) &&
-	    ((isdir(from) && !moves_alone(from)) || (isdir(to) && !moves_alone(to))))
-		return -EXDEV;
-	r = prepare(o, from, to);
 	if (r == 0)
 		r = prepare(o, to, from);
 	if (r == 0 && renameat2(a->fd, from->name, b->fd, to->name, RENAME_EXCHANGE) == -1)

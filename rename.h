@@ -9,8 +9,7 @@
 
 /*
  * renameat2(2) for paths of the overlay. flags: 0, RENAME_NOREPLACE or
- * RENAME_EXCHANGE. -EXDEV only for exchanging a directory that a lower has,
- * when redirects are off.
+ * RENAME_EXCHANGE.
  */
 int rename_entry(const struct ovl *o, const char *from, const char *to, unsigned flags);
 

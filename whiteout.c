@@ -369,6 +369,7 @@ int whiteout_set_opaque(const struct ovl *o, struct at dir, bool bare)
 	const char *attr = o->format == WHITEOUT_CHARDEV && o->privileged ? "trusted.overlay.opaque"
 									  : "user.overlay.opaque";
 	int fd, r = at_setxattr_force(dir, attr, "y", 1);
+	struct stat st;
 
 	if (r == -EPERM && o->format == WHITEOUT_CHARDEV)
 		r = at_setxattr_force(dir, "user.overlay.opaque", "y", 1);
@@ -377,7 +378,11 @@ int whiteout_set_opaque(const struct ovl *o, struct at dir, bool bare)
 	fd = at_open(dir, O_RDONLY | O_DIRECTORY, 0);
 	if (fd < 0)
 		return fd;
-	r = mknodat(fd, WHITEOUT_OPAQUE, S_IFREG | 0644, 0) == -1 && errno != EEXIST ? -errno : 0;
+	r = at_stat((struct at){fd, ""}, &st, 0);
+	if (r == 0 && mknodat(fd, WHITEOUT_OPAQUE, S_IFREG | 0644, 0) == -1 && errno != EEXIST)
+		r = -errno;
+	if (r == 0) /* the user has not changed it */
+		r = at_utimens((struct at){fd, ""}, (struct timespec[]){st.st_atim, st.st_mtim});
 	close(fd);
 	return r;
 }

@@ -212,6 +212,8 @@ static ssize_t wire_writev(int fd, struct iovec *iov, int count, void *userdata)
 	struct fuse_out_header *out = iov[0].iov_base;
 
 	(void)userdata;
+	if (out->error == -ESTALE) /* libfuse's word for a directory that was removed */
+		out->error = -ENOENT;
 	if (out->error == 0 && out->unique == now.unique && count > 1 && iov[1].iov_len > 0)
 		see_reply(&iov[1]);
 	return writev(fd, iov, count);

@@ -4,7 +4,7 @@
  * the kernel.
  *
  * A request is read, handled and answered in one thread, so the request in
- * progress is kept per thread. Six things need it, and libfuse has no other
+ * progress is kept per thread. Seven things need it, and libfuse has no other
  * way for them:
  *  - a rename that libfuse makes on its own, to hide an open file that was
  *    unlinked, is told from one that a user asked for;
@@ -16,6 +16,7 @@
  *    name are taken out of the cache;
  *  - the kernel may keep directory listings (before libfuse 3.16.1 the
  *    high-level API drops that flag);
+ *  - what is asked of a removed directory gets ENOENT, not ESTALE;
  *  - O_TMPFILE becomes the creation of a file with a hidden name.
  */
 #ifndef WIRE_H

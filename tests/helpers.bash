@@ -26,6 +26,10 @@ OVERLAYFS=$(realpath -m -- "$OVERLAYFS")
 export OVERLAYFS TESTS REPO
 export LC_ALL=C.UTF-8 TZ=UTC PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$TESTS/lib"
 export PATH="$PATH:/usr/sbin:/sbin"
+# Not one that only the caller may run.
+PYTHON=/usr/bin/python3
+[[ -x $PYTHON ]] || PYTHON=$(command -v python3)
+LIB=$TESTS/lib
 
 # Ordinary accounts. fusermount3 wants them to be in /etc/passwd.
 if ((EUID == 0)); then
@@ -115,6 +119,15 @@ tree_begin() {
 	LOW=$T/low LOW2=$T/low2 LOW3=$T/low3 UP=$T/up WORK=$T/work MNT=$T/mnt
 	mkdir "$LOW" "$LOW2" "$LOW3" "$UP" "$MNT" "$T/run"
 	chmod 1777 "$T/run"
+	if ! as_user test -x "$OVERLAYFS" -a -r "$LIB/ovl.py"; then
+		# The ordinary user cannot get at the source tree.
+		mkdir "$T/bin"
+		cp -r "$LIB" "$T/lib"
+		install -m 755 "$OVERLAYFS" "$T/bin/overlayfs"
+		OVERLAYFS=$T/bin/overlayfs LIB=$T/lib
+		chmod -R go+rX "$T/lib"
+		export PYTHONPATH=$LIB
+	fi
 	LOWERS=("$LOW")
 	DAEMON_AS=()
 	PIDS=() LOGS=() SNAPPED=()
@@ -143,9 +156,9 @@ lowers_remember() {
 	done
 	((${#new[@]})) || return 0
 	((EUID == 0 && ${#DAEMON_AS[@]} == 0)) || uid=(--reader "$TEST_UID")
-	python3 "$TESTS/lib/tree.py" age "${new[@]}"
+	"$PYTHON" "$LIB/tree.py" age "${new[@]}"
 	for dir in "${new[@]}"; do
-		python3 "$TESTS/lib/tree.py" snapshot "${uid[@]}" "$dir" >"$T/run/snap.${dir//\//%}"
+		"$PYTHON" "$LIB/tree.py" snapshot "${uid[@]}" "$dir" >"$T/run/snap.${dir//\//%}"
 	done
 	SNAP_ARGS=("${uid[@]}")
 }
@@ -153,7 +166,7 @@ lowers_remember() {
 lowers_unchanged() {
 	local dir rc=0
 	for dir in "${SNAPPED[@]}"; do
-		python3 "$TESTS/lib/tree.py" snapshot "${SNAP_ARGS[@]}" "$dir" |
+		"$PYTHON" "$LIB/tree.py" snapshot "${SNAP_ARGS[@]}" "$dir" |
 			diff "$T/run/snap.${dir//\//%}" - >"$T/run/diff" && continue
 		printf 'the lower %s was changed:\n' "$dir"
 		head -40 "$T/run/diff"
@@ -304,10 +317,13 @@ for_formats() {
 # --- asking and comparing ------------------------------------------------------------------
 
 # One system call; prints its value, "ok", or the name of the error.
-sysc() { python3 "$TESTS/lib/sysc.py" "$@"; }
+sysc() { "$PYTHON" "$LIB/sysc.py" "$@"; }
+user_sysc() { as_user "$PYTHON" "$LIB/sysc.py" "$@"; }
+other_sysc() { as_other "$PYTHON" "$LIB/sysc.py" "$@"; }
 
 # A Python program from standard input; its library is tests/lib/ovl.py.
-py() { python3 - "$@"; }
+py() { "$PYTHON" - "$@"; }
+user_py() { as_user "$PYTHON" - "$@"; }
 
 # The names in a directory, sorted, in one line.
 names() { find "$1" -mindepth 1 -maxdepth 1 -printf '%f\n' | sort | xargs -r; }
@@ -338,8 +354,8 @@ assert_gone() {
 assert_same_tree() {
 	local a=$1 b=$2
 	shift 2
-	python3 "$TESTS/lib/tree.py" show "$a" "$@" >"$T/run/tree.a"
-	python3 "$TESTS/lib/tree.py" show "$b" "$@" >"$T/run/tree.b"
+	"$PYTHON" "$LIB/tree.py" show "$a" "$@" >"$T/run/tree.a"
+	"$PYTHON" "$LIB/tree.py" show "$b" "$@" >"$T/run/tree.b"
 	diff "$T/run/tree.a" "$T/run/tree.b" || fail "$a (<) and $b (>) differ"
 }
 

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: ISC
+"""System calls that Python's os module does not have, or not in full."""
+
+import ctypes
+import fcntl
+import os
+import platform
+import struct
+
+AT_FDCWD = -100
+AT_SYMLINK_NOFOLLOW = 0x100
+AT_SYMLINK_FOLLOW = 0x400
+AT_EMPTY_PATH = 0x1000
+RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
+UTIME_NOW, UTIME_OMIT = 0x3FFFFFFF, 0x3FFFFFFE
+MNT_DETACH = 2
+FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE = 1, 2, 16
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_SYS_GETDENTS64 = {"x86_64": 217, "aarch64": 61, "riscv64": 61}[platform.machine()]
+_STATX_BASIC, _STATX_BTIME = 0x7FF, 0x800
+_off = ctypes.c_longlong
+
+
+class _Timespec(ctypes.Structure):
+    _fields_ = [("sec", ctypes.c_long), ("nsec", ctypes.c_long)]
+
+
+def _check(value):
+    if value == -1:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return value
+
+
+def renameat2(from_fd, from_path, to_fd, to_path, flags):
+    _check(_libc.renameat2(from_fd, from_path, to_fd, to_path, ctypes.c_uint(flags)))
+
+
+def linkat(from_fd, from_path, to_fd, to_path, flags):
+    _check(_libc.linkat(from_fd, from_path, to_fd, to_path, flags))
+
+
+def utimensat(fd, path, times, flags):
+    """times: two pairs of seconds and nanoseconds, or None; path None: fd itself."""
+    array = None
+    if times is not None:
+        array = (_Timespec * 2)(*[_Timespec(*t) for t in times])
+    if path is None:
+        _check(_libc.futimens(fd, array))
+    else:
+        _check(_libc.utimensat(fd, path, array, flags))
+
+
+def fallocate(fd, mode, offset, length):
+    _check(_libc.fallocate(fd, mode, _off(offset), _off(length)))
+
+
+def umount(path, flags=0):
+    _check(_libc.umount2(path, flags))
+
+
+def statx(fd, path, flags=AT_SYMLINK_NOFOLLOW, birth=False):
+    """A dict of the fields that are compared, and "id": what names the file in its tree.
+
+    The birth time makes the id of a new file differ from that of a removed one whose
+    inode number it got.
+    """
+    buf = ctypes.create_string_buffer(256)
+    mask = _STATX_BASIC | (_STATX_BTIME if birth else 0)
+    _check(_libc.statx(fd, path, flags, mask, buf))
+    (_, _, _, nlink, uid, gid, mode, _, ino, size) = struct.unpack_from("=IIQIIIHHQQ", buf)
+    btime = struct.unpack_from("=qI", buf, 80)
+    mtime = struct.unpack_from("=qI", buf, 112)
+    rdev = struct.unpack_from("=II", buf, 128)
+    return {
+        "mode": mode,
+        "uid": uid,
+        "gid": gid,
+        "size": size,
+        "nlink": nlink,
+        "rdev": rdev,
+        "mtime": mtime[0] * 10**9 + mtime[1],
+        "id": (ino, btime) if birth else ino,
+    }
+
+
+def getdents(fd):
+    """All entries from the position of fd on: a list of name, type, inode number."""
+    buf = ctypes.create_string_buffer(32768)
+    found = []
+    while True:
+        n = _check(_libc.syscall(_SYS_GETDENTS64, fd, buf, len(buf)))
+        if n == 0:
+            return found
+        at = 0
+        while at < n:
+            ino, _, length, kind = struct.unpack_from("=QqHB", buf, at)
+            name = buf.raw[at + 19 : at + length].split(b"\0", 1)[0]
+            found.append((name, kind, ino))
+            at += length
+
+
+def set_fs_creds(uid, gid, groups):
+    """Become somebody for the permission checks, as a thread of root."""
+    os.setgroups(groups)
+    os.setegid(gid)
+    os.seteuid(uid)
+
+
+def reset_fs_creds():
+    os.seteuid(0)
+    os.setegid(0)
+    os.setgroups([])
+
+
+def has_unwritten(fd):
+    """Whether some extent is allocated and not written: lseek(2) may call it data or a hole."""
+    count = 64
+    buf = bytearray(32 + 56 * count)
+    struct.pack_into("=QQIIII", buf, 0, 0, 2**64 - 1, 0, 0, count, 0)
+    fcntl.ioctl(fd, 0xC020660B, buf)  # FS_IOC_FIEMAP
+    mapped = struct.unpack_from("=I", buf, 20)[0]
+    flags = [struct.unpack_from("=I", buf, 32 + 56 * i + 40)[0] for i in range(mapped)]
+    return any(f & 0x800 for f in flags) or mapped == count
