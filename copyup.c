@@ -434,6 +434,8 @@ int copyup_hidden(const struct ovl *o, struct hidden *h)
 		return 0;
 	if (!o->writable)
 		return -EROFS;
+	if (S_ISDIR(h->st.st_mode))
+		return -ENOENT; /* nobody could see the change */
 	staged = work_stage(o, buf);
 	r = stage_file(o, from, staged, &h->st, h->file.ino, false);
 	if (r != 0)

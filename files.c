@@ -18,11 +18,12 @@
 enum { FILE_BUCKETS = 256 };
 
 TAILQ_HEAD(files_list, file);
+LIST_HEAD(hidden_list, hidden);
 
 struct files {
 	pthread_mutex_t lock; /* all of this */
 	struct files_list lower[FILE_BUCKETS];
-	LIST_HEAD(, hidden) hidden;
+	struct hidden_list hidden[FILE_BUCKETS]; /* by node */
 	atomic_uint nhidden;
 	atomic_ulong generation; /* of copy-ups */
 };
@@ -36,7 +37,6 @@ int files_init(struct ovl *o)
 	pthread_mutex_init(&f->lock, NULL);
 	for (int i = 0; i < FILE_BUCKETS; i++)
 		TAILQ_INIT(&f->lower[i]);
-	LIST_INIT(&f->hidden);
 	o->files = f;
 	return 0;
 }
@@ -53,9 +53,11 @@ void files_destroy(struct ovl *o)
 
 	if (o->files == NULL)
 		return;
-	while ((h = LIST_FIRST(&o->files->hidden)) != NULL) {
-		LIST_REMOVE(h, list);
-		hidden_free(h);
+	for (int i = 0; i < FILE_BUCKETS; i++) {
+		while ((h = LIST_FIRST(&o->files->hidden[i])) != NULL) {
+			LIST_REMOVE(h, list);
+			hidden_free(h);
+		}
 	}
 	pthread_mutex_destroy(&o->files->lock);
 	free(o->files);
@@ -126,11 +128,13 @@ void files_switch(const struct ovl *o, uint64_t ino, struct at a)
 		if (!f->lower)
 			TAILQ_REMOVE(list, f, list);
 	}
-	LIST_FOREACH(h, &o->files->hidden, list) {
-		if (h->file.ino != ino || h->upper || (fd = at_open(a, O_PATH, 0)) < 0)
-			continue;
-		h->upper = dup3(fd, h->file.fd, O_CLOEXEC) != -1;
-		close(fd);
+	for (int i = 0; o->files->nhidden > 0 && i < FILE_BUCKETS; i++) {
+		LIST_FOREACH(h, &o->files->hidden[i], list) {
+			if (h->file.ino != ino || h->upper || (fd = at_open(a, O_PATH, 0)) < 0)
+				continue;
+			h->upper = dup3(fd, h->file.fd, O_CLOEXEC) != -1;
+			close(fd);
+		}
 	}
 	pthread_mutex_unlock(&o->files->lock);
 }
@@ -149,24 +153,25 @@ bool files_is_hidden_name(const char *name)
 	return true;
 }
 
-static int hide(const struct ovl *o, const char *name, struct hidden *h)
+static int hide(const struct ovl *o, const char *name, uint64_t nodeid, struct hidden *h)
 {
 	char digits[9] = "";
 
 	snprintf(h->name, sizeof(h->name), "%s", name);
 	h->file.hidden = h;
+	h->nodeid = nodeid;
 	if (files_is_hidden_name(name)) {
 		memcpy(digits, name + sizeof(HIDDEN_PREFIX) - 1, 8);
 		h->nodeid = strtoull(digits, NULL, 16);
 	}
 	pthread_mutex_lock(&o->files->lock);
-	LIST_INSERT_HEAD(&o->files->hidden, h, list);
+	LIST_INSERT_HEAD(&o->files->hidden[h->nodeid % FILE_BUCKETS], h, list);
 	o->files->nhidden++;
 	pthread_mutex_unlock(&o->files->lock);
 	return 0;
 }
 
-int files_hide(const struct ovl *o, const char *name, const struct entry *e)
+int files_hide(const struct ovl *o, const char *name, uint64_t nodeid, const struct entry *e)
 {
 	struct hidden *h = calloc(1, sizeof(*h));
 
@@ -183,7 +188,7 @@ int files_hide(const struct ovl *o, const char *name, const struct entry *e)
 	h->file.ino = e->ino;
 	h->st = e->st;
 	h->upper = e->upper;
-	return hide(o, name, h);
+	return hide(o, name, nodeid, h);
 }
 
 int files_hide_new(const struct ovl *o, const char *name, int fd, uint64_t ino)
@@ -203,7 +208,30 @@ int files_hide_new(const struct ovl *o, const char *name, int fd, uint64_t ino)
 	}
 	h->upper = true;
 	h->file.ino = ino;
-	return hide(o, name, h);
+	return hide(o, name, 0, h);
+}
+
+/* With the lock held. */
+static struct hidden *find_name(const struct files *f, const char *name)
+{
+	struct hidden *h;
+
+	for (int i = 0; i < FILE_BUCKETS; i++)
+		LIST_FOREACH(h, &f->hidden[i], list)
+			if (strcmp(h->name, name) == 0)
+				return h;
+	return NULL;
+}
+
+/* With the lock held. */
+static struct hidden *find_node(const struct files *f, uint64_t nodeid)
+{
+	struct hidden *h;
+
+	LIST_FOREACH(h, &f->hidden[nodeid % FILE_BUCKETS], list)
+		if (h->nodeid == nodeid)
+			break;
+	return h;
 }
 
 struct hidden *files_hidden(const struct ovl *o, const char *path)
@@ -215,9 +243,7 @@ struct hidden *files_hidden(const struct ovl *o, const char *path)
 	    strncmp(slash + 1, HIDDEN_PREFIX, sizeof(HIDDEN_PREFIX) - 1) != 0)
 		return NULL;
 	pthread_mutex_lock(&o->files->lock);
-	LIST_FOREACH(h, &o->files->hidden, list)
-		if (strcmp(h->name, slash + 1) == 0)
-			break;
+	h = find_name(o->files, slash + 1);
 	pthread_mutex_unlock(&o->files->lock);
 	return h;
 }
@@ -229,9 +255,7 @@ struct hidden *files_hidden_node(const struct ovl *o, uint64_t nodeid)
 	if (o->files->nhidden == 0)
 		return NULL;
 	pthread_mutex_lock(&o->files->lock);
-	LIST_FOREACH(h, &o->files->hidden, list)
-		if (h->nodeid == nodeid)
-			break;
+	h = find_node(o->files, nodeid);
 	pthread_mutex_unlock(&o->files->lock);
 	return h;
 }
@@ -241,9 +265,12 @@ void files_set_node(const struct ovl *o, const char *name, uint64_t nodeid)
 	struct hidden *h;
 
 	pthread_mutex_lock(&o->files->lock);
-	LIST_FOREACH(h, &o->files->hidden, list)
-		if (strcmp(h->name, name) == 0)
-			h->nodeid = nodeid;
+	h = find_name(o->files, name);
+	if (h != NULL) {
+		LIST_REMOVE(h, list);
+		h->nodeid = nodeid;
+		LIST_INSERT_HEAD(&o->files->hidden[nodeid % FILE_BUCKETS], h, list);
+	}
 	pthread_mutex_unlock(&o->files->lock);
 }
 
@@ -254,9 +281,7 @@ void files_forget_node(const struct ovl *o, uint64_t nodeid)
 	if (o->files->nhidden == 0)
 		return;
 	pthread_mutex_lock(&o->files->lock);
-	LIST_FOREACH(h, &o->files->hidden, list)
-		if (h->nodeid == nodeid)
-			break;
+	h = find_node(o->files, nodeid);
 	if (h != NULL) {
 		LIST_REMOVE(h, list);
 		o->files->nhidden--;

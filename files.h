@@ -54,8 +54,12 @@ void files_switch(const struct ovl *o, uint64_t ino, struct at a);
 /* Whether name has the form that libfuse gives to open files it unlinks. */
 bool files_is_hidden_name(const char *name);
 
-/* Keep e's file under a hidden name. Does not remove anything on disk. */
-int files_hide(const struct ovl *o, const char *name, const struct entry *e);
+/*
+ * Keep e's file under a hidden name of libfuse's, which has the node's number in
+ * it, or keep a directory, which has none, under its node's number. Does not
+ * remove anything on disk.
+ */
+int files_hide(const struct ovl *o, const char *name, uint64_t nodeid, const struct entry *e);
 
 /* The same for a file that never had a name (O_TMPFILE); fd is duplicated. */
 int files_hide_new(const struct ovl *o, const char *name, int fd, uint64_t ino);

@@ -110,7 +110,7 @@ static int find_upper(const char *path, const struct fuse_file_info *fi, struct 
  */
 static void hidden_links(const struct hidden *h, struct stat *st)
 {
-	if (!h->upper && h->st.st_nlink == 1)
+	if (S_ISDIR(st->st_mode) || (!h->upper && h->st.st_nlink == 1))
 		st->st_nlink = 0;
 	if (st->st_nlink > 0 && files_is_hidden_name(h->name))
 		st->st_nlink++;
@@ -379,9 +379,33 @@ static int ovl_unlink(const char *path)
 	return entries_unlink(ovl(), path);
 }
 
+/*
+ * A directory that is about to be removed may be open, or be somebody's current
+ * one: keep it for fstat(2). Returns its node, or 0 when path is no directory.
+ */
+static uint64_t keep_directory(const char *path)
+{
+	struct entry e;
+	uint64_t node = 0;
+
+	if (layers_lookup(ovl(), path, &e) != 0)
+		return 0;
+	if (S_ISDIR(e.st.st_mode))
+		node = wire_node(path);
+	if (node != 0 && files_hide(ovl(), "", node, &e) != 0)
+		node = 0;
+	entry_done(ovl(), &e);
+	return node;
+}
+
 static int ovl_rmdir(const char *path)
 {
-	return entries_rmdir(ovl(), path);
+	uint64_t node = keep_directory(path);
+	int r = entries_rmdir(ovl(), path);
+
+	if (r != 0 && node != 0)
+		files_forget_node(ovl(), node);
+	return r;
 }
 
 /* libfuse's rename of an open file that is unlinked, or about to be replaced. */
@@ -394,7 +418,7 @@ static int hide(const char *path, const char *to)
 
 	if (r != 0)
 		return r;
-	r = files_hide(ovl(), name, &e);
+	r = files_hide(ovl(), name, 0, &e);
 	entry_done(ovl(), &e);
 	if (r != 0 || wire_is_rename())
 		return r;
@@ -419,11 +443,15 @@ static void forget_listing(const char *from, const char *to)
 
 static int ovl_rename(const char *from, const char *to, unsigned flags)
 {
+	uint64_t node;
 	int r;
 
 	if (wire_hides(to))
 		return hide(from, to);
+	node = flags & RENAME_EXCHANGE ? 0 : keep_directory(to);
 	r = rename_entry(ovl(), from, to, flags);
+	if (r != 0 && node != 0)
+		files_forget_node(ovl(), node);
 	if (r == 0) {
 		forget_listing(from, to);
 		if (flags & RENAME_EXCHANGE)

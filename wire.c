@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <fuse.h>
 #include <fuse_lowlevel.h>
 #include <linux/fuse.h>
 #include <stddef.h>
@@ -28,6 +29,8 @@ static _Thread_local struct {
 	uint64_t linked;      /* the inode that gets a further name */
 	size_t room;
 	char tmpfile[32];
+	bool ask; /* the next notification is only to tell a node's number */
+	uint64_t answer;
 } now;
 
 static const struct ovl *ovl; /* both are set once, before the first request */
@@ -212,6 +215,10 @@ static ssize_t wire_writev(int fd, struct iovec *iov, int count, void *userdata)
 	struct fuse_out_header *out = iov[0].iov_base;
 
 	(void)userdata;
+	if (out->unique == 0 && out->error == FUSE_NOTIFY_INVAL_INODE && now.ask) {
+		now.answer = ((struct fuse_notify_inval_inode_out *)iov[1].iov_base)->ino;
+		return out->len;
+	}
 	if (out->error == -ESTALE) /* libfuse's word for a directory that was removed */
 		out->error = -ENOENT;
 	if (out->error == 0 && out->unique == now.unique && count > 1 && iov[1].iov_len > 0)
@@ -253,6 +260,15 @@ bool wire_hides(const char *to)
 	if (!files_is_hidden_name(name))
 		return false;
 	return !wire_is_rename() || strcmp(now.new_name, name) != 0;
+}
+
+uint64_t wire_node(const char *path)
+{
+	now.answer = 0;
+	now.ask = true;
+	fuse_invalidate_path(fuse_get_context()->fuse, path);
+	now.ask = false;
+	return now.answer;
 }
 
 size_t wire_room(void)

@@ -16,7 +16,9 @@
  *    name are taken out of the cache;
  *  - the kernel may keep directory listings (before libfuse 3.16.1 the
  *    high-level API drops that flag);
- *  - what is asked of a removed directory gets ENOENT, not ESTALE;
+ *  - the number of libfuse's node for a path, by which a removed directory that
+ *    is still open is found again; what else is asked of it gets ENOENT, where
+ *    libfuse says ESTALE;
  *  - O_TMPFILE becomes the creation of a file with a hidden name.
  */
 #ifndef WIRE_H
@@ -40,6 +42,12 @@ bool wire_is_rename(void);
 
 /* The file to be created is one without a name. */
 bool wire_is_tmpfile(void);
+
+/*
+ * libfuse's number of the node that path leads to, or 0: a notification that
+ * libfuse would send about it is caught and read. Only in a callback.
+ */
+uint64_t wire_node(const char *path);
 
 /* The room that the kernel has for a listing. */
 size_t wire_room(void);

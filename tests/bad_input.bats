@@ -101,7 +101,7 @@ refused() {
 	refused "$UP" -- -o "lowerdir=$UP,upperdir=$UP" "$MNT"
 	refused "$UP" -- -o "lowerdir=$LOW:$UP,upperdir=$UP" "$MNT"
 	ln -s up "$T/link"
-	refused "$T/link" -- -u "$UP" "$T/link" "$MNT"
+	refused "$UP" -- -u "$UP" "$T/link" "$MNT"
 }
 
 @test "an upper that contains a lower" {

@@ -420,8 +420,13 @@ def describe(op):
 
 
 def show(a):
+    """Short and exact, but for long data."""
     if isinstance(a, tuple) and len(a) == 2 and isinstance(a[1], bytes):
-        return repr(a[1]) if a[0] is None else "fd%d/%r" % a
+        return ("" if a[0] is None else "fd%d/" % a[0]) + show(a[1])
+    if isinstance(a, bytes) and b"/" in a:
+        return "/".join(show(x)[2:-1] if not x[40:] else show(x) for x in a.split(b"/"))
+    if isinstance(a, bytes) and len(a) > 40 and len(set(a)) == 1:
+        return "%r*%d" % (a[:1], len(a))
     if isinstance(a, bytes) and len(a) > 40:
         return "%r..%d" % (a[:20], len(a))
     return repr(a)
