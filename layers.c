@@ -193,6 +193,18 @@ static struct dir *cache_find(const struct ovl *o, unsigned top, const char *pat
 	return d;
 }
 
+/*
+ * A descriptor keeps a file system from being unmounted: of those that are
+ * mounted in a lower, which are not ours to hold, none is kept.
+ */
+static bool may_keep(const struct ovl *o, const struct dir *d)
+{
+	for (unsigned i = 0; i < d->nparts; i++)
+		if (d->part[i].dev != o->layer[d->part[i].layer].dev)
+			return false;
+	return o->timeout > 0 && d->nparts <= o->cache->max_fds;
+}
+
 /* Keep d, unless a change may have overtaken its loading or it is there already. */
 static void cache_add(const struct ovl *o, struct dir *d, unsigned long generation)
 {
@@ -200,7 +212,7 @@ static void cache_add(const struct ovl *o, struct dir *d, unsigned long generati
 	struct dirs dead = TAILQ_HEAD_INITIALIZER(dead);
 	struct dir *other, *prev;
 
-	if (o->timeout == 0 || d->nparts > c->max_fds)
+	if (!may_keep(o, d))
 		return;
 	d->hash = path_hash(d->top, d->path, strlen(d->path));
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &d->loaded);

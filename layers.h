@@ -40,6 +40,7 @@ struct ovl {
 	struct layer *layer; /* top first */
 	unsigned nlayers;
 	bool writable;	 /* layer[0] is the upper */
+	bool locked;	 /* and we have its lock */
 	bool privileged; /* may chown and make devices: root of its user namespace */
 	bool redirect_dir;
 	bool is_volatile;
@@ -52,8 +53,7 @@ struct ovl {
 	enum whiteout_format format;
 	dev_t self_dev; /* our own mount; 0 while it is not known */
 	struct stat work_st;
-	int workfd; /* new entries are built here, on the upper's file system */
-	int lockfd;
+	int workfd;  /* new entries are built here, on the upper's file system */
 	int indexfd; /* copied-up files that have several names, see inodes.h */
 
 	struct cache *cache;

@@ -18,6 +18,8 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "options.h"
+
 #define FS_TYPE "fuse.overlayfs"
 
 /* Undo the kernel's escapes (\040 and so on), in place. */
@@ -142,13 +144,13 @@ int mounts_umount(int argc, char *argv[])
 		errx(1, "umount: usage: overlayfs umount MOUNTPOINT");
 	path = resolve(argv[1]);
 	if (path == NULL)
-		err(1, "umount %s", argv[1]);
+		err(1, "umount %s", options_show(argv[1]));
 	if (!listed(path))
-		errx(1, "umount %s: not a mount of overlayfs", argv[1]);
+		errx(1, "umount %s: not a mount of overlayfs", options_show(argv[1]));
 	daemon = open_daemon(path);
 	if (umount2(path, UMOUNT_NOFOLLOW) == -1) {
 		if (errno != EPERM)
-			err(1, "umount %s", argv[1]);
+			err(1, "umount %s", options_show(argv[1]));
 		status = run_fusermount(path);
 	}
 	if (status == 0)

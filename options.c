@@ -32,6 +32,16 @@ static char *need(char *p)
 	return p;
 }
 
+const char *options_show(const char *text)
+{
+	char *copy = need(strdup(text));
+
+	for (char *p = copy; *p != '\0'; p++)
+		if ((unsigned char)*p < ' ' || *p == 127)
+			*p = '?';
+	return copy;
+}
+
 /* Remove backslashes: what follows one stands for itself. In place. */
 static char *unescape(char *s)
 {
@@ -67,7 +77,7 @@ static long long number(struct parsing *p, const char *value, long long max)
 	long long n = strtonum(value, 0, max, &error);
 
 	if (error != NULL)
-		errx(1, "option %s=%s: the number is %s", p->name, value, error);
+		errx(1, "option %s=%s: the number is %s", p->name, options_show(value), error);
 	return n;
 }
 
@@ -76,7 +86,7 @@ static bool on_off(struct parsing *p, const char *value)
 	if (strcmp(value, "on") == 0)
 		return true;
 	if (strcmp(value, "off") != 0)
-		errx(1, "option %s=%s: must be on or off", p->name, value);
+		errx(1, "option %s=%s: must be on or off", p->name, options_show(value));
 	return false;
 }
 
@@ -130,7 +140,7 @@ static void take_whiteout(struct parsing *p, const char *value)
 			return;
 		}
 	}
-	errx(1, "option %s=%s: must be wh, chardev or xattr", p->name, value);
+	errx(1, "option %s=%s: must be wh, chardev or xattr", p->name, options_show(value));
 }
 
 static void take_redirect_dir(struct parsing *p, const char *value)
@@ -144,7 +154,7 @@ static void take_timeout(struct parsing *p, const char *value)
 	double seconds = strtod(value, &end);
 
 	if (end == value || *end != '\0' || !(seconds >= 0 && seconds <= 1e9))
-		errx(1, "option %s=%s: must be a number of seconds", p->name, value);
+		errx(1, "option %s=%s: must be a number of seconds", p->name, options_show(value));
 	p->opt->timeout = seconds;
 }
 
@@ -187,7 +197,8 @@ static void take_threads(struct parsing *p, const char *value)
 {
 	p->opt->max_threads = (int)number(p, value, 1000);
 	if (p->opt->max_threads == 0)
-		errx(1, "option %s=%s: at least one thread is needed", p->name, value);
+		errx(1, "option %s=%s: at least one thread is needed", p->name,
+		     options_show(value));
 }
 
 static void take_clone_fd(struct parsing *p, const char *value)
@@ -213,7 +224,7 @@ static void ignore(struct parsing *p, const char *value)
 static void ignore_off(struct parsing *p, const char *value)
 {
 	if (strcmp(value, "off") != 0)
-		errx(1, "option %s=%s: only off is supported", p->name, value);
+		errx(1, "option %s=%s: only off is supported", p->name, options_show(value));
 }
 
 static void pass(struct parsing *p, const char *value)
@@ -317,11 +328,11 @@ static void take_option(struct parsing *p, char *text)
 		if (opt->value == NEEDS_VALUE && value == NULL)
 			errx(1, "option %s: a value is missing", text);
 		if (opt->value == NO_VALUE && value != NULL)
-			errx(1, "option %s=%s: it takes no value", text, value);
+			errx(1, "option %s=%s: it takes no value", text, options_show(value));
 		opt->take(p, value);
 		return;
 	}
-	errx(1, "unknown option: %s", text);
+	errx(1, "unknown option: %s", options_show(text));
 }
 
 static void take_options(struct parsing *p, const char *text)
@@ -340,12 +351,13 @@ static void take_positional(struct options *opt, int argc, char *argv[])
 		errx(1, "the mount point is missing; try overlayfs -h");
 	opt->mountpoint = argv[argc - 1];
 	if (argc > 2)
-		errx(1, "too many arguments: %s", argv[2]);
+		errx(1, "too many arguments: %s", options_show(argv[2]));
 	/* With lowerdir= the first is mount(8)'s source, which means nothing. */
 	if (argc == 2 && opt->nlower == 0)
 		add_lowers(opt, "lower directories", argv[0]);
 	if (opt->nlower == 0)
-		errx(1, "no lower directory: give LOWER before %s, or -o lowerdir=", argv[0]);
+		errx(1, "no lower directory: give LOWER before %s, or -o lowerdir=",
+		     options_show(argv[0]));
 }
 
 static void check(const struct options *opt)
@@ -353,7 +365,9 @@ static void check(const struct options *opt)
 	if (opt->tmp && opt->upper != NULL)
 		errx(1, "--tmp and upperdir exclude each other");
 	if (opt->work != NULL && opt->upper == NULL)
-		errx(1, "workdir %s: there is no upperdir", opt->work);
+		errx(1, "workdir %s: there is no upperdir", options_show(opt->work));
+	if (opt->is_volatile && opt->upper == NULL && !opt->tmp)
+		errx(1, "volatile: there is no upperdir");
 }
 
 /* getopt(3) takes options behind the arguments too, as mount.fuse3 gives them. */
@@ -374,7 +388,7 @@ void options_parse(struct options *opt, int argc, char *argv[])
 
 		if (a[0] != '-' || a[1] == '\0') {
 			if (nrest == 3)
-				errx(1, "too many arguments: %s", a);
+				errx(1, "too many arguments: %s", options_show(a));
 			rest[nrest++] = a;
 		} else if (strcmp(a, "--tmp") == 0) {
 			opt->tmp = opt->is_volatile = true;
@@ -392,7 +406,7 @@ void options_parse(struct options *opt, int argc, char *argv[])
 		} else if (strcmp(a, "-o") == 0 || strcmp(a, "-u") == 0) {
 			errx(1, "option %s: a value is missing", a);
 		} else if (strcmp(a, "-s") != 0 && strcmp(a, "-n") != 0 && strcmp(a, "-v") != 0) {
-			errx(1, "unknown option: %s", a);
+			errx(1, "unknown option: %s", options_show(a));
 		}
 	}
 	take_positional(opt, nrest, rest);

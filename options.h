@@ -35,4 +35,7 @@ struct options {
  */
 void options_parse(struct options *opt, int argc, char *argv[]);
 
+/* Text of the user's for a message of one line: without control characters. */
+const char *options_show(const char *text);
+
 #endif

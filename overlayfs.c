@@ -497,6 +497,15 @@ static int open_hidden(struct hidden *h, struct fuse_file_info *fi)
 	return fd < 0 ? fd : keep(fi, fd, h->file.ino, !h->upper);
 }
 
+/* Truncation by open(2) is all ours: the kernel leaves the set-id bits to us. */
+static void clear_set_id(const struct entry *e)
+{
+	mode_t mode = e->st.st_mode, bits = S_ISUID | (mode & S_IXGRP ? S_ISGID : 0);
+
+	if ((mode & bits) && caller().uid != 0)
+		at_chmod(e->at, mode & 07777 & ~bits);
+}
+
 static int open_entry(struct entry *e, struct fuse_file_info *fi)
 {
 	const struct ovl *o = ovl();
@@ -510,6 +519,8 @@ static int open_entry(struct entry *e, struct fuse_file_info *fi)
 		fd = at_open_quiet(e->at, layer_flags(fi->flags));
 	if (fd < 0)
 		return fd;
+	if (fi->flags & O_TRUNC)
+		clear_set_id(e);
 	/* Other names have pages of their own, and files of proc(5) have no size. */
 	fi->keep_cache = e->st.st_nlink == 1 && o->timeout > 0;
 	fi->direct_io = !e->upper && e->st.st_size == 0 && e->st.st_blocks == 0 &&
@@ -1006,7 +1017,7 @@ static int serve(struct fuse *f, struct ovl *o, const struct options *opt)
 	if (r == 0 && fuse_daemonize(opt->foreground) == -1)
 		r = -errno;
 	if (r == 0 && o->writable)
-		r = work_claim(o);
+		work_claim(o);
 	if (r == 0) {
 		fuse_set_log_func(opt->debug ? log_debug : NULL);
 		r = loop(f, opt);
@@ -1032,7 +1043,7 @@ int overlayfs_mount(int argc, char *argv[])
 	fuse_set_log_func(opt.debug ? log_debug : log_message);
 	f = new_fuse(&o, &opt);
 	if (f == NULL || mount_quietly(f, opt.mountpoint) != 0)
-		warnx("mount point %s: %s", opt.mountpoint,
+		warnx("mount point %s: %s", options_show(opt.mountpoint),
 		      complaint[0] != '\0' ? complaint : "cannot mount");
 	else
 		status = serve(f, &o, &opt);

@@ -29,7 +29,7 @@ static int open_dir(const char *what, const char *path)
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (fd == -1)
-		err(1, "%s %s", what, path);
+		err(1, "%s %s", what, options_show(path));
 	return fd;
 }
 
@@ -39,13 +39,13 @@ static void open_layer(struct layer *l, const char *what, const char *path)
 
 	l->fd = open_dir(what, path);
 	if (fstat(l->fd, &st) == -1)
-		err(1, "%s %s", what, path);
+		err(1, "%s %s", what, options_show(path));
 	l->dev = st.st_dev;
 	l->ino = st.st_ino;
 	l->fsid = inodes_fsid(l->fd, l->dev);
 	l->path = realpath(path, NULL);
 	if (l->path == NULL)
-		err(1, "%s %s", what, path);
+		err(1, "%s %s", what, options_show(path));
 }
 
 static bool same(const struct stat *a, const struct stat *b)
@@ -83,24 +83,25 @@ static void check_overlap(const struct ovl *o, const struct options *opt)
 	if (opt->work != NULL) {
 		workfd = open_dir("workdir", opt->work);
 		if (fstat(workfd, &work) == -1 || fstat(o->layer[0].fd, &upper) == -1)
-			err(1, "workdir %s", opt->work);
+			err(1, "workdir %s", options_show(opt->work));
 		if (work.st_dev != upper.st_dev)
-			errx(1, "workdir %s: not on the file system of upperdir %s", opt->work,
-			     opt->upper);
+			errx(1, "workdir %s: not on the file system of upperdir %s",
+			     options_show(opt->work), options_show(opt->upper));
 		if (is_inside(workfd, &upper) || is_inside(o->layer[0].fd, &work))
-			errx(1, "workdir %s: overlaps upperdir %s", opt->work, opt->upper);
+			errx(1, "workdir %s: overlaps upperdir %s", options_show(opt->work),
+			     options_show(opt->upper));
 		if (faccessat(workfd, ".", W_OK | X_OK, AT_EACCESS) == -1)
-			err(1, "workdir %s", opt->work);
+			err(1, "workdir %s", options_show(opt->work));
 	}
 	if (fstat(o->layer[0].fd, &upper) == -1)
-		err(1, "upperdir %s", opt->upper);
+		err(1, "upperdir %s", options_show(opt->upper));
 	for (unsigned i = 1; i < o->nlayers; i++) {
 		if (is_inside(o->layer[i].fd, &upper))
-			errx(1, "lowerdir %s: is upperdir %s or lies in it", o->layer[i].path,
-			     opt->upper);
+			errx(1, "lowerdir %s: is upperdir %s or lies in it",
+			     options_show(o->layer[i].path), options_show(opt->upper));
 		if (workfd != -1 && is_inside(o->layer[i].fd, &work))
-			errx(1, "lowerdir %s: is workdir %s or lies in it", o->layer[i].path,
-			     opt->work);
+			errx(1, "lowerdir %s: is workdir %s or lies in it",
+			     options_show(o->layer[i].path), options_show(opt->work));
 	}
 	if (workfd != -1)
 		close(workfd);
@@ -109,7 +110,7 @@ static void check_overlap(const struct ovl *o, const struct options *opt)
 static void check_upper(const struct layer *l, const char *path)
 {
 	if (faccessat(l->fd, ".", W_OK | X_OK, AT_EACCESS) == -1)
-		err(1, "upperdir %s", path);
+		err(1, "upperdir %s", options_show(path));
 }
 
 /* CAP_CHOWN in our user namespace: what root has, unless it was taken away. */
@@ -156,22 +157,28 @@ static void make_tmp(struct options *opt)
 
 static void open_work(struct ovl *o, struct options *opt)
 {
+	const char *what = "upperdir", *path = opt->upper;
+	bool work;
 	long owner;
-	int r = work_open(o, opt->work, &owner);
+	int r = work_open(o, opt->work, &owner, &work);
 
 	if (r == 0)
 		return;
+	if (opt->work != NULL && (work || r != -EBUSY)) {
+		what = "workdir";
+		path = opt->work;
+	}
+	path = options_show(path);
 	if (r == -EBUSY && owner > 0)
-		warnx("upperdir %s: already in use by process %ld", opt->upper, owner);
+		warnx("%s %s: already in use by process %ld", what, path, owner);
 	else if (r == -EBUSY)
-		warnx("upperdir %s: already in use by another mount", opt->upper);
+		warnx("%s %s: already in use by another mount", what, path);
 	else if (r == -EUCLEAN)
-		warnx("upperdir %s: a volatile mount did not end cleanly; check it and remove "
+		warnx("%s %s: a volatile mount did not end cleanly; check the files and remove "
 		      "%s/volatile",
-		      opt->upper, opt->work != NULL ? opt->work : WHITEOUT_WORK);
+		      what, path, opt->work != NULL ? path : WHITEOUT_WORK);
 	else
-		warnx("%s %s: %s", opt->work != NULL ? "workdir" : "upperdir",
-		      opt->work != NULL ? opt->work : opt->upper, strerror(-r));
+		warnx("%s %s: %s", what, path, strerror(-r));
 	stack_close(o, opt);
 	exit(1);
 }
@@ -204,7 +211,6 @@ void stack_open(struct ovl *o, struct options *opt)
 			  .format = opt->format,
 			  .privileged = has_privilege(),
 			  .workfd = -1,
-			  .lockfd = -1,
 			  .indexfd = -1};
 	if (access("/proc/self/fd", X_OK) == -1)
 		err(1, "/proc");
@@ -223,7 +229,7 @@ void stack_open(struct ovl *o, struct options *opt)
 	o->acl = !opt->noacl && knows_acls(o);
 	if (inodes_init(o) != 0 || files_init(o) != 0) {
 		stack_close(o, opt);
-		errx(1, "upperdir %s: cannot read the index", opt->upper);
+		errx(1, "upperdir %s: cannot read the index", options_show(opt->upper));
 	}
 }
 
@@ -233,9 +239,9 @@ static void check_user_mountpoint(const char *path, const struct stat *st)
 	if (geteuid() == 0)
 		return;
 	if (access(path, W_OK) == -1)
-		err(1, "mount point %s", path);
+		err(1, "mount point %s", options_show(path));
 	if ((st->st_mode & S_ISVTX) && st->st_uid != geteuid())
-		errx(1, "mount point %s: sticky, and not owned by you", path);
+		errx(1, "mount point %s: sticky, and not owned by you", options_show(path));
 }
 
 static bool find_program(const char *name)
@@ -260,11 +266,11 @@ void stack_check_mountpoint(const struct options *opt)
 	int fd;
 
 	if (mounts_is_ours(path))
-		errx(1, "mount point %s: already a mount of overlayfs", path);
+		errx(1, "mount point %s: already a mount of overlayfs", options_show(path));
 	if (stat(path, &st) == -1)
-		err(1, "mount point %s", path);
+		err(1, "mount point %s", options_show(path));
 	if (!S_ISDIR(st.st_mode))
-		errx(1, "mount point %s: %s", path, strerror(ENOTDIR));
+		errx(1, "mount point %s: %s", options_show(path), strerror(ENOTDIR));
 	check_user_mountpoint(path, &st);
 	fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 	if (fd == -1)

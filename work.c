@@ -17,6 +17,8 @@
 
 #include "whiteout.h"
 
+#define XATTR_PROCESS "user.overlayfs.process"
+
 static int make_dir(int at, const char *path, int *fd)
 {
 	if (mkdirat(at, path, 0700) == -1 && errno != EEXIST)
@@ -25,30 +27,19 @@ static int make_dir(int at, const char *path, int *fd)
 	return *fd == -1 ? -errno : 0;
 }
 
-/* A lock file that its holder has removed meanwhile is no lock. */
-static int take_lock(struct ovl *o, long *owner)
+/* The open directory is locked as long as any process has this descriptor. */
+static int take_lock(int fd, long *owner)
 {
-	int flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC;
-	char pid[32] = "";
-	struct stat st = {0};
+	char pid[32];
+	ssize_t n;
 
-	while (st.st_nlink == 0) {
-		if (o->lockfd != -1)
-			close(o->lockfd);
-		o->lockfd = openat(o->workfd, "lock", flags, 0600);
-		if (o->lockfd == -1)
-			return -errno;
-		if (flock(o->lockfd, LOCK_EX | LOCK_NB) == -1)
-			break;
-		if (fstat(o->lockfd, &st) == -1)
-			return -errno;
-	}
-	if (st.st_nlink > 0)
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
 		return 0;
-	if (errno == EWOULDBLOCK && pread(o->lockfd, pid, sizeof(pid) - 1, 0) > 0)
-		*owner = strtol(pid, NULL, 10);
-	close(o->lockfd);
-	o->lockfd = -1;
+	if (errno != EWOULDBLOCK)
+		return -errno;
+	n = at_getxattr((struct at){fd, ""}, XATTR_PROCESS, pid, sizeof(pid) - 1);
+	pid[n < 0 ? 0 : n] = '\0';
+	*owner = strtol(pid, NULL, 10);
 	return -EBUSY;
 }
 
@@ -68,22 +59,38 @@ static int remove_left_over(void *arg, const char *name, unsigned char type, ino
 	return name[0] == '#' ? at_remove_tree((struct at){*(int *)arg, name}) : 0;
 }
 
-int work_open(struct ovl *o, const char *path, long *owner)
+/* The upper's own times do not tell of us. */
+static void keep_times(const struct ovl *o, const struct stat *st)
 {
+	at_utimens((struct at){o->layer[0].fd, "."}, (struct timespec[]){st->st_atim, st->st_mtim});
+}
+
+int work_open(struct ovl *o, const char *path, long *owner, bool *work)
+{
+	struct stat st;
 	int fd, r;
 
-	o->lockfd = o->indexfd = o->workfd = -1;
+	o->indexfd = o->workfd = -1;
 	*owner = 0;
-	if (path == NULL)
+	*work = false;
+	r = take_lock(o->layer[0].fd, owner);
+	if (r != 0)
+		return r;
+	o->locked = true;
+	r = at_stat((struct at){o->layer[0].fd, "."}, &st, 0);
+	if (r == 0 && path == NULL)
 		r = make_dir(o->layer[0].fd, WHITEOUT_WORK, &o->workfd);
-	else
+	else if (r == 0)
 		r = make_dir(AT_FDCWD, path, &o->workfd);
+	keep_times(o, &st);
 	if (r == 0)
 		r = at_stat((struct at){o->workfd, ""}, &o->work_st, 0);
 	if (r == 0 && o->work_st.st_dev != o->layer[0].dev)
 		r = -EXDEV;
-	if (r == 0)
-		r = take_lock(o, owner);
+	if (r == 0) {
+		r = take_lock(o->workfd, owner);
+		*work = r == -EBUSY;
+	}
 	if (r == 0)
 		r = mark_volatile(o);
 	if (r == 0)
@@ -98,32 +105,36 @@ int work_open(struct ovl *o, const char *path, long *owner)
 	return r;
 }
 
-int work_claim(const struct ovl *o)
+void work_claim(const struct ovl *o)
 {
 	char pid[32];
-	int n = snprintf(pid, sizeof(pid), "%ld\n", (long)getpid());
+	int n = snprintf(pid, sizeof(pid), "%ld", (long)getpid());
 
-	if (ftruncate(o->lockfd, 0) == -1 || pwrite(o->lockfd, pid, (size_t)n, 0) != n)
-		return -errno;
-	return 0;
+	at_setxattr((struct at){o->layer[0].fd, "."}, XATTR_PROCESS, pid, (size_t)n, 0);
+	at_setxattr((struct at){o->workfd, "."}, XATTR_PROCESS, pid, (size_t)n, 0);
 }
 
 void work_close(struct ovl *o, const char *path)
 {
-	if (o->lockfd != -1) { /* without the lock, all this is another's */
-		if (o->indexfd != -1 && o->is_volatile && syncfs(o->workfd) == 0)
+	struct stat st;
+
+	/* Without the locks, all this is another's. */
+	if (o->locked && o->indexfd != -1 &&
+	    at_stat((struct at){o->layer[0].fd, "."}, &st, 0) == 0) {
+		if (o->is_volatile && syncfs(o->workfd) == 0)
 			unlinkat(o->workfd, "volatile", 0);
+		at_removexattr((struct at){o->layer[0].fd, "."}, XATTR_PROCESS);
+		at_removexattr((struct at){o->workfd, "."}, XATTR_PROCESS);
 		unlinkat(o->workfd, "index", AT_REMOVEDIR);
-		unlinkat(o->workfd, "lock", 0);
 		if (path == NULL)
 			unlinkat(o->layer[0].fd, WHITEOUT_WORK, AT_REMOVEDIR);
-		close(o->lockfd);
+		keep_times(o, &st);
 	}
 	if (o->indexfd != -1)
 		close(o->indexfd);
 	if (o->workfd != -1)
 		close(o->workfd);
-	o->lockfd = o->indexfd = o->workfd = -1;
+	o->indexfd = o->workfd = -1;
 }
 
 struct at work_stage(const struct ovl *o, char buf[32])

@@ -3,12 +3,14 @@
  * work: the work directory, where new entries are built before they are
  * renamed into place, and the lock that keeps a second mount off the upper.
  *
- *	lock	holds the process id of the daemon, which keeps an flock on it
  *	index/	see inodes.h
  *	volatile	is there while a mount leaves out fsync: when it is there before
  *		the start, the machine may have lost data
  *	#HEX	entries being built or removed; what a crash left is removed at
  *		the next start
+ *
+ * The lock is an flock of the upper and of the work directory themselves; the
+ * attribute user.overlayfs.process on them says whose it is.
  */
 #ifndef WORK_H
 #define WORK_H
@@ -17,14 +19,15 @@
 
 /*
  * Open (and make) the work directory path, or the default one inside the upper
- * when path is NULL; take the lock; remove left-overs. Sets o->workfd, indexfd,
- * lockfd and work_st. -EBUSY: process *owner has the lock. -EUCLEAN: a volatile
- * mount did not end cleanly. work_close undoes it, also after an error.
+ * when path is NULL; lock it and the upper; remove left-overs. Sets o->workfd,
+ * indexfd and work_st. -EBUSY: process *owner (0: unknown) has the lock, of the
+ * upper or of the *work directory. -EUCLEAN: a volatile mount did not end
+ * cleanly. work_close undoes it, also after an error.
  */
-int work_open(struct ovl *o, const char *path, long *owner);
+int work_open(struct ovl *o, const char *path, long *owner, bool *work);
 
-/* Write the daemon's process id into the lock file. */
-int work_claim(const struct ovl *o);
+/* Say that this process has the locks. */
+void work_claim(const struct ovl *o);
 
 /* Remove what is not needed while nothing is mounted, and close. */
 void work_close(struct ovl *o, const char *path);

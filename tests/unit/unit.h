@@ -93,6 +93,7 @@ static void stack_begin(struct ovl *o, enum whiteout_format format)
 	static const char *const names[] = {"u", "a", "b", "c"};
 	struct stat st;
 	long owner;
+	bool work;
 
 	*o = (struct ovl){.redirect_dir = true, .xattrs = true, .timeout = 1e9};
 	o->format = format;
@@ -112,8 +113,8 @@ static void stack_begin(struct ovl *o, enum whiteout_format format)
 		l->fsid = inodes_fsid(l->fd, l->dev);
 		o->nlayers++;
 	}
-	o->lockfd = o->indexfd = o->workfd = -1;
-	if (layers_init(o) != 0 || (o->writable && work_open(o, NULL, &owner) != 0) ||
+	o->indexfd = o->workfd = -1;
+	if (layers_init(o) != 0 || (o->writable && work_open(o, NULL, &owner, &work) != 0) ||
 	    inodes_init(o) != 0 || files_init(o) != 0)
 		errx(1, "cannot open the layers");
 }
