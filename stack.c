@@ -177,6 +177,9 @@ static void open_work(struct ovl *o, struct options *opt)
 		warnx("%s %s: a volatile mount did not end cleanly; check the files and remove "
 		      "%s/volatile",
 		      what, path, opt->work != NULL ? path : WHITEOUT_WORK);
+	else if (r == -EINVAL)
+		warnx("upperdir %s: lies in another overlay; give workdir= and whiteout=xattr",
+		      options_show(opt->upper));
 	else
 		warnx("%s %s: %s", what, path, strerror(-r));
 	stack_close(o, opt);

@@ -203,6 +203,12 @@ static int make_beside(struct part *p, const char *name)
 	return errno == EEXIST ? 1 : -errno;
 }
 
+/* `.wh.` names are out of the question: too long, or we are inside an overlay. */
+static bool no_room(int r)
+{
+	return r == -ENAMETOOLONG || r == -EINVAL;
+}
+
 static void remove_beside(struct part *p, const char *name)
 {
 	char wh[256];
@@ -252,7 +258,7 @@ int whiteout_set_aside(const struct ovl *o, struct dir *d, const char *name, boo
 	if (r == 0 && whiteout_is(p, name, &st)) {
 		*was = true;
 		r = make_beside(p, name);
-		if (r >= 0 || r == -ENAMETOOLONG)
+		if (r >= 0 || no_room(r))
 			r = unlinkat(p->fd, name, 0) == -1 ? -errno : 0;
 		return r;
 	}
@@ -349,11 +355,11 @@ int whiteout_rename(const struct ovl *o, struct dir *d, const char *name, struct
 			return -errno;
 	}
 	had = make_beside(p, name);
-	if (had < 0)
+	if (had < 0 && !no_room(had))
 		return had;
 	if (renameat2(p->fd, name, to.fd, to.name, flags) == -1) {
 		r = -errno;
-		if (!had)
+		if (had == 0)
 			remove_beside(p, name);
 		return r;
 	}

@@ -65,6 +65,16 @@ static void keep_times(const struct ovl *o, const struct stat *st)
 	at_utimens((struct at){o->layer[0].fd, "."}, (struct timespec[]){st->st_atim, st->st_mtim});
 }
 
+/* Inside another overlay, names that begin with .wh. are refused. */
+static int try_reserved(const struct ovl *o)
+{
+	if (mkdirat(o->layer[0].fd, WHITEOUT_WORK, 0700) == 0)
+		unlinkat(o->layer[0].fd, WHITEOUT_WORK, AT_REMOVEDIR);
+	else if (errno == EINVAL)
+		return -EINVAL;
+	return 0;
+}
+
 int work_open(struct ovl *o, const char *path, long *owner, bool *work)
 {
 	struct stat st;
@@ -82,6 +92,8 @@ int work_open(struct ovl *o, const char *path, long *owner, bool *work)
 		r = make_dir(o->layer[0].fd, WHITEOUT_WORK, &o->workfd);
 	else if (r == 0)
 		r = make_dir(AT_FDCWD, path, &o->workfd);
+	if (r == 0 && path != NULL && o->format == WHITEOUT_WH)
+		r = try_reserved(o);
 	keep_times(o, &st);
 	if (r == 0)
 		r = at_stat((struct at){o->workfd, ""}, &o->work_st, 0);

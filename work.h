@@ -22,7 +22,7 @@
  * when path is NULL; lock it and the upper; remove left-overs. Sets o->workfd,
  * indexfd and work_st. -EBUSY: process *owner (0: unknown) has the lock, of the
  * upper or of the *work directory. -EUCLEAN: a volatile mount did not end
- * cleanly. work_close undoes it, also after an error.
+ * cleanly. -EINVAL: the upper lies in an overlay that reserves the names `.wh.*`. work_close undoes it, also after an error.
  */
 int work_open(struct ovl *o, const char *path, long *owner, bool *work);
 
