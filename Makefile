@@ -20,6 +20,7 @@ UNIT := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(sort $(wildcard tests/unit/t
 SUITES ?= tests/
 SCRIPTS := tools/deps tools/demo .ci/run
 PKGS = fuse3 libbsd-overlay libxxhash
+FUSE_MIN = 3.14
 
 # Asked once, and only when something is compiled: `make demo` may have to install them first.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(patsubst -I%,-isystem %,$$(shell \
@@ -42,6 +43,8 @@ $(BUILD)/unit/%: tests/unit/%.c $(filter-out $(BUILD)/main.o,$(OBJS))
 	$(COMPILE) -I. -MMD -MP -MF $@.d $(LDFLAGS) -o $@ $(filter %.c %.o,$^) $(LIBS)
 
 $(BUILD)/unit:
+	@$(PKG_CONFIG) --atleast-version=$(FUSE_MIN) fuse3 || \
+		{ echo 'libfuse $(FUSE_MIN) or later is needed' >&2; exit 1; }
 	@$(PKG_CONFIG) --exists $(PKGS) || \
 		{ echo 'missing: one of $(PKGS); "tools/deps build" installs them' >&2; exit 1; }
 	@mkdir -p $@

@@ -154,13 +154,13 @@ static int copy_xattrs(struct at from, struct at to)
  * The owner as far as the caller may: without privilege the copy belongs to
  * the mounting user. Then it must not keep the set-id bits of another.
  */
-static int copy_owner(const struct ovl *o, struct at to, struct stat *st)
+static int copy_owner(struct at to, struct stat *st)
 {
 	struct stat now;
 	int r = at_chown(to, st->st_uid, st->st_gid);
 
-	if (r == 0 || o->privileged || (r != -EPERM && r != -EINVAL))
-		return r == -EINVAL ? 0 : r;
+	if (r != -EPERM && r != -EINVAL) /* EINVAL: unknown in this user namespace */
+		return r;
 	at_chown(to, (uid_t)-1, st->st_gid);
 	r = at_stat(to, &now, 0);
 	if (r == 0 && now.st_uid != st->st_uid)
@@ -171,10 +171,10 @@ static int copy_owner(const struct ovl *o, struct at to, struct stat *st)
 }
 
 /* Everything but the data. st is the source's; its mode may lose bits. */
-static int copy_meta(const struct ovl *o, struct at from, struct at to, struct stat *st)
+static int copy_meta(struct at from, struct at to, struct stat *st)
 {
 	struct timespec times[2] = {st->st_atim, st->st_mtim};
-	int r = copy_owner(o, to, st);
+	int r = copy_owner(to, st);
 
 	if (r == 0)
 		r = copy_xattrs(from, to);
@@ -234,7 +234,7 @@ static int stage_file(const struct ovl *o, struct at from, struct at to, struct 
 	if (r == 0)
 		r = inodes_store(o, to, ino, &origin);
 	if (r == 0)
-		r = copy_meta(o, from, to, st);
+		r = copy_meta(from, to, st);
 	if (r != 0)
 		work_discard(o, to);
 	return r;
@@ -252,7 +252,7 @@ static int stage_dir(const struct ovl *o, struct dir *d, struct at to, struct st
 		return -EBUSY;
 	if (mkdirat(to.fd, to.name, 0700) == -1)
 		return -errno;
-	r = copy_meta(o, (struct at){d->part[0].fd, ""}, to, st);
+	r = copy_meta((struct at){d->part[0].fd, ""}, to, st);
 	/* A directory can be moved only by those who may write to it. */
 	if (r == 0 && !(st->st_mode & S_IWUSR) && !o->privileged)
 		r = at_chmod(to, (st->st_mode & 07777) | S_IWUSR);

@@ -13,7 +13,7 @@ import calls
 import layers
 
 SLOTS = 6
-MODES = [0o644, 0o755, 0o600, 0o777, 0o666, 0o700, 0o444, 0o4755, 0o2755, 0o1777, 0o6644, 0o2770]
+MODES = [0o644, 0o755, 0o600, 0o777, 0o666, 0o700, 0o444, 0o4755, 0o2755, 0o1777, 0o6711, 0o2770]
 OLD = [(10**9, 5), (1_234_567_890, 123_456_789), (0, 0), (-5, 999_999_999), (3 * 10**9, 1)]
 
 
@@ -304,7 +304,8 @@ class Generator:
             empty = [e[0] for e in self.entries if e[1] == stat.S_IFDIR and e[0] not in full]
             if empty:
                 return "rmdir", self.based(who, self.rng.choice(empty))
-        return "rmdir", self.old(who, stat.S_IFDIR)
+        path = self.old(who, stat.S_IFDIR)
+        return ("rmdir", path) if path[1] else self.make_unlink(who)
 
     def make_remove_tree(self, who):
         """rm -r of a small tree: only so do directories of lowers become empty."""

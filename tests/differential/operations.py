@@ -111,6 +111,8 @@ def op_pwrite(t, slot, data, offset):
 
 def op_lseek(t, slot, offset, whence):
     fd = t.fd(slot)
+    if stat.S_ISDIR(os.fstat(fd).st_mode):
+        return None  # positions are the file system's own
     if whence in (os.SEEK_DATA, os.SEEK_HOLE) and t.plain:
         if stat.S_ISREG(os.fstat(fd).st_mode) and calls.has_unwritten(fd):
             os.lseek(fd, offset, os.SEEK_SET)

@@ -126,7 +126,9 @@ class Worker:
 
     @staticmethod
     def serve(conn, mnt, plain):
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.umask(0o022)
         trees = (operations.Tree(plain, True), operations.Tree(mnt, False))
         while True:
