@@ -488,12 +488,15 @@ static int keep(struct fuse_file_info *fi, int fd, uint64_t ino, bool lower)
 
 static int open_hidden(struct hidden *h, struct fuse_file_info *fi)
 {
+	struct at a = {h->file.fd, ""};
 	int fd, r = wants_write(fi->flags) ? copyup_hidden(ovl(), h) : 0;
 
 	if (r != 0)
 		return r;
-	fd = at_open((struct at){h->file.fd, ""}, layer_flags(fi->flags) | (fi->flags & O_TRUNC),
-		     0);
+	if (h->upper)
+		fd = at_open(a, layer_flags(fi->flags) | (fi->flags & O_TRUNC), 0);
+	else
+		fd = at_open_quiet(a, layer_flags(fi->flags));
 	return fd < 0 ? fd : keep(fi, fd, h->file.ino, !h->upper);
 }
 

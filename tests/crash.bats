@@ -11,7 +11,7 @@ teardown() { tree_end; }
 
 crash() {
 	kill -KILL "$DAEMON" 2>/dev/null || :
-	poll 10 ended "$DAEMON"
+	wait "$DAEMON" 2>/dev/null || :
 	while is_mounted "$MNT"; do umount -l "$MNT" 2>/dev/null || fusermount3 -uz "$MNT"; done
 }
 
@@ -20,9 +20,7 @@ crash() {
 	overlay_mount
 	echo y >"$MNT/f"
 	mkdir "$MNT/d"
-	kill -KILL "$DAEMON"
-	poll 10 ended "$DAEMON"
-	umount -l "$MNT" || fusermount3 -uz "$MNT"
+	crash
 	overlay_mount
 	assert_content "$MNT/f" y
 	assert_names "$MNT" d f
@@ -33,11 +31,11 @@ crash() {
 	echo x >"$LOW/f"
 	overlay_mount
 	crash
-	mkdir -p "$UP/.wh..wh.work/staged-dir/sub"
-	echo half >"$UP/.wh..wh.work/staged-file"
-	echo half >"$UP/.wh..wh.work/staged-dir/sub/f"
-	chmod 500 "$UP/.wh..wh.work/staged-dir"
-	ln -s x "$UP/.wh..wh.work/staged-link"
+	mkdir -p "$UP/.wh..wh.work/#staged-dir/sub"
+	echo half >"$UP/.wh..wh.work/#staged-file"
+	echo half >"$UP/.wh..wh.work/#staged-dir/sub/f"
+	chmod 500 "$UP/.wh..wh.work/#staged-dir"
+	ln -s x "$UP/.wh..wh.work/#staged-link"
 	overlay_mount
 	assert_equal "$(work_leftovers)" ''
 	assert_names "$MNT" f
@@ -47,7 +45,7 @@ crash() {
 # to do and what it has done; afterwards it looks whether each file is old or new.
 survive() {
 	local program=$1 rounds=$2 i
-	"$PYTHON" "$LIB/crash.py" make "$LOW" "$program"
+	[[ -n ${SNAPPED[*]} ]] || "$PYTHON" "$LIB/crash.py" make "$LOW" "$program"
 	for ((i = 0; i < rounds; i++)); do
 		overlay_mount "${@:3}"
 		"$PYTHON" "$LIB/crash.py" run "$MNT" "$T/run/journal" "$program" "$i" 3>&- &

@@ -333,9 +333,9 @@ def _finish(path, e, on_disk, extra=None):
     os.chown(path, e["uid"], e["gid"], follow_symlinks=False)
     if not islink:
         os.chmod(path, e["mode"] | 0o700 if e["kind"] == "d" else e["mode"] | 0o600)
-        for name, value in {**e["xattrs"], **(extra or {})}.items():
-            if on_disk and name not in (extra or {}):
-                name = _escaped(name)
+        for name, value in e["xattrs"].items():
+            os.setxattr(path, _escaped(name) if on_disk else name, value)
+        for name, value in (extra or {}).items():
             os.setxattr(path, name, value)
         if not e["xattrs"].get("system.posix_acl_access"):
             os.chmod(path, e["mode"])

@@ -6,7 +6,7 @@ import time
 
 import session
 
-MAX_SECONDS = 90
+MAX_SECONDS = 120
 
 
 def replay(binary, case):

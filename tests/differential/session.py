@@ -132,9 +132,8 @@ class Worker:
         os.umask(0o022)
         trees = (operations.Tree(plain, True), operations.Tree(mnt, False))
         while True:
-            try:
-                cred, op = conn.recv()
-            except EOFError:
+            cred, op = conn.recv()
+            if op is None:
                 return
             start = time.time_ns()
             if op == "dump":
@@ -159,8 +158,9 @@ class Worker:
             raise Failure("worker", "the worker died at %r" % (op,)) from None
 
     def end(self):
+        self.conn.send((None, None))
         self.conn.close()
-        end = time.monotonic() + 3
+        end = time.monotonic() + 1
         while os.waitpid(self.pid, os.WNOHANG) == (0, 0):
             if time.monotonic() > end:
                 os.kill(self.pid, signal.SIGKILL)

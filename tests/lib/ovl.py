@@ -90,6 +90,8 @@ class Dir:
 
 
 def name_of(e):
+    if e.errno == errno.EOPNOTSUPP:
+        return 'EOPNOTSUPP' # two names, one number
     return errno.errorcode.get(e.errno, str(e.errno))
 
 
