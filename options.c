@@ -34,8 +34,11 @@ static char *need(char *p)
 
 const char *options_show(const char *text)
 {
-	char *copy = need(strdup(text));
+	static char buffers[2][4096];
+	static unsigned next;
+	char *copy = buffers[next++ % 2];
 
+	strlcpy(copy, text, sizeof(buffers[0]));
 	for (char *p = copy; *p != '\0'; p++)
 		if ((unsigned char)*p < ' ' || *p == 127)
 			*p = '?';

@@ -35,7 +35,10 @@ struct options {
  */
 void options_parse(struct options *opt, int argc, char *argv[]);
 
-/* Text of the user's for a message of one line: without control characters. */
+/*
+ * Text of the user's for a message of one line: without control characters, and
+ * cut where it is very long. Good until the second next call; before threads only.
+ */
 const char *options_show(const char *text);
 
 #endif

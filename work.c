@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,16 +28,26 @@ static int make_dir(int at, const char *path, int *fd)
 	return *fd == -1 ? -errno : 0;
 }
 
+static int try_lock(int fd)
+{
+	return flock(fd, LOCK_EX | LOCK_NB) == -1 ? -errno : 0;
+}
+
 /* The open directory is locked as long as any process has this descriptor. */
 static int take_lock(int fd, long *owner)
 {
+	enum { LOCK_TRIES = 100 };
 	char pid[32];
 	ssize_t n;
+	int r = try_lock(fd);
 
-	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-		return 0;
-	if (errno != EWOULDBLOCK)
-		return -errno;
+	/* A daemon that was just unmounted may still be about to end. */
+	for (int i = 0; r == -EWOULDBLOCK && i < LOCK_TRIES; i++) {
+		poll(NULL, 0, 10);
+		r = try_lock(fd);
+	}
+	if (r != -EWOULDBLOCK)
+		return r;
 	n = at_getxattr((struct at){fd, ""}, XATTR_PROCESS, pid, sizeof(pid) - 1);
 	pid[n < 0 ? 0 : n] = '\0';
 	*owner = strtol(pid, NULL, 10);

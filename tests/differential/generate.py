@@ -120,6 +120,10 @@ class Generator:
     def offset(self):
         return self.rng.choice([0, 0, 1, 10, 100, 4095, 4096, 8192, 65536, 1 << 20])
 
+    def mode(self):
+        mode = self.rng.choice(MODES)
+        return mode if self.is_root else mode | 0o500
+
     def times(self):
         rng = self.rng
         if rng.random() < 0.15:
@@ -166,7 +170,7 @@ class Generator:
             path = self.based(who, self.new())
         else:
             path = self.old(who, stat.S_IFREG)
-        return "open", path, slot, flags, rng.choice(MODES)
+        return "open", path, slot, flags, self.mode()
 
     def make_opendir(self, who):
         path = self.old(who, stat.S_IFDIR)
@@ -174,7 +178,7 @@ class Generator:
 
     def make_tmpfile(self, who):
         path = (None, self.any_dir())
-        return "tmpfile", path, self.rng.randrange(SLOTS), self.rng.choice(MODES)
+        return "tmpfile", path, self.rng.randrange(SLOTS), self.mode()
 
     def make_close(self, who):
         return "close", self.slot(who, self.rng.choice("fd"))
@@ -209,7 +213,7 @@ class Generator:
         slot = self.slot(who, self.rng.choice("fffd"))
         kind = self.rng.randrange(7)
         if kind <= 1:
-            return "fchmod", slot, self.rng.choice(MODES)
+            return "fchmod", slot, self.mode()
         if kind == 2:
             return "fchown", slot, *self.owner()
         if kind == 3:
@@ -265,7 +269,7 @@ class Generator:
 
     def make_save(self, who):
         path = self.old(who, stat.S_IFREG) if self.rng.random() < 0.6 else (None, self.new())
-        return "save", path, self.data(), self.rng.choice(MODES)
+        return "save", path, self.data(), self.mode()
 
     def make_append(self, who):
         return "append", self.old(who, stat.S_IFREG), self.data()
@@ -278,7 +282,7 @@ class Generator:
         return "truncate", self.old(who, stat.S_IFREG), self.offset()
 
     def make_chmod(self, who):
-        return "chmod", self.old(who), self.rng.choice(MODES)
+        return "chmod", self.old(who), self.mode()
 
     def make_chown(self, who):
         return "chown", self.old(who), *self.owner(), self.rng.random() < 0.5
@@ -296,7 +300,7 @@ class Generator:
         return "removexattr", self.old(who), self.xattr(), self.rng.random() < 0.3
 
     def make_mkdir(self, who):
-        return "mkdir", self.based(who, self.new()), self.rng.choice(MODES)
+        return "mkdir", self.based(who, self.new()), self.mode()
 
     def make_rmdir(self, who):
         if self.rng.random() < 0.6:
@@ -330,7 +334,7 @@ class Generator:
         kinds = [(stat.S_IFIFO, (0, 0)), (stat.S_IFSOCK, (0, 0)), (stat.S_IFREG, (0, 0)),
                  (stat.S_IFCHR, (1, 3))]
         kind, rdev = self.rng.choice(kinds)
-        return "mknod", self.based(who, self.new()), kind | self.rng.choice(MODES) & 0o777, rdev
+        return "mknod", self.based(who, self.new()), kind | self.mode() & 0o777, rdev
 
     def make_symlink(self, who):
         return "symlink", layers.random_target(self.rng), self.based(who, self.new())
@@ -375,11 +379,9 @@ class Generator:
         absent = [("lstat", path), ("unlink", path), ("rmdir", path), ("cat", path),
                   ("rename", path, old, 0), ("chmod", path, 0o700)]
         if rng.random() < 0.6:
-            op, errors = rng.choice(refused), ("EINVAL", "EACCES", "EPERM")
+            op, errors = rng.choice(refused), ("EINVAL", "EACCES", "EPERM", "ENOENT", "ENOTDIR")
         else:
-            op, errors = rng.choice(absent), ("ENOENT", "EACCES")
-        if op[0] in ("link", "rename"):
-            errors += ("ENOENT",)
+            op, errors = rng.choice(absent), ("ENOENT", "EACCES", "ENOTDIR")
         return "reserved", errors, op
 
     # One after the other.

@@ -60,7 +60,7 @@ def random_acl(rng):
     none = 0xFFFFFFFF
     return acl(
         [
-            (1, rng.choice([6, 7]), none),
+            (1, 7, none),
             (2, bits, rng.choice([1001, 1002])),
             (4, rng.choice([0, 4, 5]), none),
             (16, rng.choice([4, 5, 7]), none),
@@ -136,7 +136,7 @@ class _Maker:
     def add(self, layer, path, kind, **more):
         self.entries.append({"layer": layer, "path": path, "kind": kind, **more})
 
-    def directory(self, layer, path, bottom):
+    def directory(self, layer, path):
         rng = self.rng
         e = self.meta("d")
         e["xattrs"] = random_xattrs(rng, self.root, True) if path else {}
@@ -153,13 +153,13 @@ class _Maker:
         self.add(layer, path, "d", **e)
         used = set()
         for _ in range(rng.randint(0, 7) if path else rng.randint(3, 9)):
-            self.child(layer, path, e, used, bottom)
+            self.child(layer, path, e, used)
         if rng.random() < 0.05:
             self.add(layer, path + (b".wh..wh.plnk",), "j", form="dir")
         if rng.random() < 0.03:
             self.add(layer, path + (b".wh..wh.orph",), "j", form="file")
 
-    def child(self, layer, path, parent, used, bottom):
+    def child(self, layer, path, parent, used):
         rng = self.rng
         name = self.name()
         roll = rng.random()
@@ -179,7 +179,7 @@ class _Maker:
                 return  # else an entry stands beside its whiteout
             roll = rng.uniform(0.15, 1)
         if roll < 0.42 and len(path) < 4:
-            self.directory(layer, where, bottom)
+            self.directory(layer, where)
             return
         if roll < 0.75:
             kind = "f"
@@ -230,7 +230,7 @@ def random_layers(rng, root):
             maker.add(0, (), "d", **{**maker.meta("d"), "mode": 0o755, "xattrs": {},
                                      "opaque": [], "xwh": None})
             continue
-        maker.directory(layer, (), layer == count - 1)
+        maker.directory(layer, ())
         maker.links(layer)
     entries = maker.entries
     while True:
