@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Open files and hidden ones; files.h says what they are. Only lower files
- * that are open are listed: no other needs to be found again.
+ * Open files and hidden ones; files.h says what they are. Files of a lower are
+ * listed by number, to be found again at their copy-up.
  */
 #include "files.h"
 
@@ -21,8 +21,9 @@ TAILQ_HEAD(files_list, file);
 LIST_HEAD(hidden_list, hidden);
 
 struct files {
-	pthread_mutex_t lock; /* all of this */
-	struct files_list lower[FILE_BUCKETS];
+	pthread_mutex_t lock;		       /* all of this */
+	struct files_list lower[FILE_BUCKETS]; /* files of a lower, by number */
+	struct files_list upper;
 	struct hidden_list hidden[FILE_BUCKETS]; /* by node */
 	atomic_uint nhidden;
 	atomic_ulong generation; /* of copy-ups */
@@ -37,8 +38,15 @@ int files_init(struct ovl *o)
 	pthread_mutex_init(&f->lock, NULL);
 	for (int i = 0; i < FILE_BUCKETS; i++)
 		TAILQ_INIT(&f->lower[i]);
+	TAILQ_INIT(&f->upper);
 	o->files = f;
 	return 0;
+}
+
+/* With the lock held: the list that f belongs to. */
+static struct files_list *list_of(struct files *files, const struct file *f)
+{
+	return f->lower ? &files->lower[f->ino % FILE_BUCKETS] : &files->upper;
 }
 
 static void hidden_free(struct hidden *h)
@@ -47,13 +55,27 @@ static void hidden_free(struct hidden *h)
 	free(h);
 }
 
+/* What the kernel had no time to release. */
+static void close_all(struct files_list *list)
+{
+	struct file *f;
+
+	while ((f = TAILQ_FIRST(list)) != NULL) {
+		TAILQ_REMOVE(list, f, list);
+		close(f->fd);
+		free(f);
+	}
+}
+
 void files_destroy(struct ovl *o)
 {
 	struct hidden *h;
 
 	if (o->files == NULL)
 		return;
+	close_all(&o->files->upper);
 	for (int i = 0; i < FILE_BUCKETS; i++) {
+		close_all(&o->files->lower[i]);
 		while ((h = LIST_FIRST(&o->files->hidden[i])) != NULL) {
 			LIST_REMOVE(h, list);
 			hidden_free(h);
@@ -76,19 +98,16 @@ struct file *files_add(const struct ovl *o, int fd, int flags, uint64_t ino, boo
 	f->flags = flags;
 	f->ino = ino;
 	f->lower = lower;
-	if (lower) {
-		pthread_mutex_lock(&o->files->lock);
-		TAILQ_INSERT_TAIL(&o->files->lower[ino % FILE_BUCKETS], f, list);
-		pthread_mutex_unlock(&o->files->lock);
-	}
+	pthread_mutex_lock(&o->files->lock);
+	TAILQ_INSERT_TAIL(list_of(o->files, f), f, list);
+	pthread_mutex_unlock(&o->files->lock);
 	return f;
 }
 
 void files_close(const struct ovl *o, struct file *f)
 {
 	pthread_mutex_lock(&o->files->lock);
-	if (f->lower)
-		TAILQ_REMOVE(&o->files->lower[f->ino % FILE_BUCKETS], f, list);
+	TAILQ_REMOVE(list_of(o->files, f), f, list);
 	pthread_mutex_unlock(&o->files->lock);
 	close(f->fd);
 	free(f);
@@ -125,8 +144,10 @@ void files_switch(const struct ovl *o, uint64_t ino, struct at a)
 		if (f->ino != ino)
 			continue;
 		switch_one(f, a);
-		if (!f->lower)
+		if (!f->lower) {
 			TAILQ_REMOVE(list, f, list);
+			TAILQ_INSERT_TAIL(&o->files->upper, f, list);
+		}
 	}
 	for (int i = 0; o->files->nhidden > 0 && i < FILE_BUCKETS; i++) {
 		LIST_FOREACH(h, &o->files->hidden[i], list) {
