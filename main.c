@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "mounts.h"
-#include "overlayfs.h"
+#include "session.h"
 
 #define VERSION "0.1.0"
 
@@ -61,5 +61,5 @@ int main(int argc, char *argv[])
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		if (strcmp(argv[1], commands[i].name) == 0)
 			return commands[i].run(argc - 1, argv + 1);
-	return overlayfs_mount(argc, argv);
+	return session_mount(argc, argv);
 }

@@ -8,20 +8,15 @@
 #define FUSE_USE_VERSION 312
 #include "overlayfs.h"
 
-#include <dirent.h>
-#include <err.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <fuse.h>
-#include <fuse_lowlevel.h>
 #include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
-#include <syslog.h>
 #include <unistd.h>
 
 #include "copyup.h"
@@ -31,9 +26,7 @@
 #include "mounts.h"
 #include "readdir.h"
 #include "rename.h"
-#include "stack.h"
 #include "wire.h"
-#include "work.h"
 #include "xattr.h"
 
 /* Bytes of one entry in a listing with attributes: fuse_entry_out, fuse_dirent, name. */
@@ -747,60 +740,6 @@ static int ovl_fsyncdir(const char *path, int datasync, struct fuse_file_info *f
 	return r;
 }
 
-/* The listing of now; the directory may have got a part in the upper meanwhile. */
-static int reload(struct listdir *x)
-{
-	struct dir *d;
-
-	if (layers_dir(ovl(), x->d->path, &d) == 0) {
-		struct dir *old = d->ino == x->d->ino ? x->d : d;
-
-		x->d = d->ino == x->d->ino ? d : x->d;
-		dir_put(ovl(), old);
-	}
-	readdir_free(&x->l);
-	return readdir_load(ovl(), x->d, &x->l);
-}
-
-static uint64_t parent_ino(const struct dir *d)
-{
-	const char *slash = strrchr(d->path, '/');
-	char *path;
-	struct dir *parent;
-	uint64_t ino = d->ino;
-
-	if (slash == NULL || (path = strndup(d->path, (size_t)(slash - d->path))) == NULL)
-		return ino;
-	if (layers_dir(ovl(), path, &parent) == 0) {
-		ino = parent->ino;
-		dir_put(ovl(), parent);
-	}
-	free(path);
-	return ino;
-}
-
-/* The attributes of one entry of a listing; only number and type unless plus. */
-static int stat_listed(const struct listdir *x, const struct listed *l, bool plus, struct stat *st)
-{
-	const struct ovl *o = ovl();
-	const char *name = x->l.names + l->name;
-	struct entry e;
-	int r;
-
-	if (!plus && l->type == DT_DIR && !(o->writable && x->d->part[l->part].layer == 0)) {
-		*st = (struct stat){.st_ino = inodes_path_number(x->d->ino, name),
-				    .st_mode = S_IFDIR};
-		return 0;
-	}
-	r = layers_entry(o, x->d, l->part, name, &e);
-	if (r != 0)
-		return r;
-	*st = e.st;
-	inodes_present(o, e.ino, st);
-	entry_done(o, &e);
-	return 0;
-}
-
 static int fill_dots(const struct listdir *x, void *buf, fuse_fill_dir_t fill, off_t *offset)
 {
 	struct stat st = {.st_mode = S_IFDIR};
@@ -812,7 +751,7 @@ static int fill_dots(const struct listdir *x, void *buf, fuse_fill_dir_t fill, o
 		*offset = 1;
 	}
 	if (*offset == 1) {
-		st.st_ino = parent_ino(x->d);
+		st.st_ino = readdir_parent(ovl(), x->d);
 		if (fill(buf, "..", &st, 2, 0) != 0)
 			return 1;
 		*offset = 2;
@@ -831,7 +770,7 @@ static int ovl_readdir(const char *path, void *buf, fuse_fill_dir_t fill, off_t 
 	struct listdir *x = (struct listdir *)(uintptr_t)fi->fh;
 	bool plus = flags & FUSE_READDIR_PLUS;
 	size_t room = wire_room(), used = offset == 0 ? 2 * entry_size("..", plus) : 0;
-	int r = offset == 0 || !x->l.loaded ? reload(x) : 0;
+	int r = offset == 0 || !x->l.loaded ? readdir_reload(ovl(), &x->d, &x->l) : 0;
 
 	(void)path;
 	if (r != 0)
@@ -846,7 +785,7 @@ static int ovl_readdir(const char *path, void *buf, fuse_fill_dir_t fill, off_t 
 		used += entry_size(name, plus);
 		if (used > room)
 			break;
-		if (stat_listed(x, &x->l.entry[i], plus, &st) != 0) {
+		if (readdir_stat(ovl(), x->d, &x->l, i, !plus, &st) != 0) {
 			used -= entry_size(name, plus);
 			continue; /* it has gone meanwhile */
 		}
@@ -857,7 +796,7 @@ static int ovl_readdir(const char *path, void *buf, fuse_fill_dir_t fill, off_t 
 	return 0;
 }
 
-/* The session. */
+/* The table. */
 
 static void *ovl_init(struct fuse_conn_info *conn, struct fuse_config *cfg)
 {
@@ -879,7 +818,7 @@ static void *ovl_init(struct fuse_conn_info *conn, struct fuse_config *cfg)
 	return (void *)(uintptr_t)o;
 }
 
-static const struct fuse_operations operations = {
+const struct fuse_operations overlayfs_operations = {
 	.getattr = ovl_getattr,
 	.readlink = ovl_readlink,
 	.mknod = ovl_mknod,
@@ -915,143 +854,3 @@ static const struct fuse_operations operations = {
 	.copy_file_range = ovl_copy_file_range,
 	.lseek = ovl_lseek,
 };
-
-/* Before the mount, libfuse's first complaint is the reason of a failure. */
-static char complaint[256];
-
-static void log_message(enum fuse_log_level level, const char *format, va_list args)
-{
-	char line[256];
-
-	(void)level;
-	vsnprintf(line, sizeof(line), format, args);
-	line[strcspn(line, "\n")] = '\0';
-	if (complaint[0] == '\0')
-		strlcpy(complaint, line, sizeof(complaint));
-}
-
-static void log_debug(enum fuse_log_level level, const char *format, va_list args)
-{
-	(void)level;
-	vfprintf(stderr, format, args);
-}
-
-static struct fuse *new_fuse(const struct ovl *o, const struct options *opt)
-{
-	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
-	struct fuse *f;
-	char *list;
-
-	if (asprintf(&list, "-osubtype=overlayfs,default_permissions%s%s%s%s%s",
-		     opt->fuse != NULL && strstr(opt->fuse, "fsname=") != NULL
-			     ? ""
-			     : ",fsname=overlayfs",
-		     geteuid() == 0 && !opt->allow_other ? ",allow_other" : "",
-		     geteuid() == 0 ? ",suid,dev" : "", opt->fuse != NULL ? "," : "",
-		     opt->fuse != NULL ? opt->fuse : "") == -1)
-		err(1, NULL);
-	fuse_opt_add_arg(&args, "overlayfs");
-	fuse_opt_add_arg(&args, list);
-	if (!o->writable)
-		fuse_opt_add_arg(&args, "-oro");
-	if (opt->debug)
-		fuse_opt_add_arg(&args, "-d");
-	f = fuse_new(&args, &operations, sizeof(operations), (void *)(uintptr_t)o);
-	fuse_opt_free_args(&args);
-	free(list);
-	return f;
-}
-
-/* Mount, with what fusermount3 says on stderr kept for one line of ours. */
-static int mount_quietly(struct fuse *f, const char *mountpoint)
-{
-	int keep_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
-	int r, pipefd[2];
-	ssize_t n;
-
-	if (keep_fd == -1 || pipe2(pipefd, O_CLOEXEC | O_NONBLOCK) == -1)
-		return fuse_mount(f, mountpoint);
-	dup2(pipefd[1], STDERR_FILENO);
-	r = fuse_mount(f, mountpoint);
-	dup2(keep_fd, STDERR_FILENO);
-	n = read(pipefd[0], complaint, sizeof(complaint) - 1);
-	if (n > 0) {
-		complaint[n] = '\0';
-		complaint[strcspn(complaint, "\n")] = '\0';
-	}
-	close(keep_fd);
-	close(pipefd[0]);
-	close(pipefd[1]);
-	return r;
-}
-
-static int loop(struct fuse *f, const struct options *opt)
-{
-	struct fuse_loop_config *config = fuse_loop_cfg_create();
-	int r;
-
-	if (config == NULL)
-		return -ENOMEM;
-	fuse_loop_cfg_set_max_threads(config, (unsigned)opt->max_threads);
-	fuse_loop_cfg_set_clone_fd(config, opt->clone_fd);
-	r = fuse_loop_mt(f, config);
-	fuse_loop_cfg_destroy(config);
-	return r;
-}
-
-/* Our own mount's device, asked in a way that needs no answer from us. */
-static dev_t own_device(const char *mountpoint)
-{
-	struct stat st;
-
-	return at_stat((struct at){AT_FDCWD, mountpoint}, &st, AT_STATX_DONT_SYNC) == 0 ? st.st_dev
-											: 0;
-}
-
-static int serve(struct fuse *f, struct ovl *o, const struct options *opt)
-{
-	struct fuse_session *se = fuse_get_session(f);
-	int r;
-
-	o->self_dev = own_device(opt->mountpoint);
-	r = wire_attach(se, o);
-	if (r == 0 && fuse_set_signal_handlers(se) == -1)
-		r = -EIO;
-	if (r == 0 && fuse_daemonize(opt->foreground) == -1)
-		r = -errno;
-	if (r == 0 && o->writable)
-		work_claim(o);
-	if (r == 0) {
-		fuse_set_log_func(opt->debug ? log_debug : NULL);
-		r = loop(f, opt);
-	}
-	if (r < 0)
-		syslog(LOG_ERR, "%s: %s", opt->mountpoint, strerror(-r));
-	fuse_remove_signal_handlers(se);
-	fuse_unmount(f);
-	return r < 0 ? 1 : 0;
-}
-
-int overlayfs_mount(int argc, char *argv[])
-{
-	static struct options opt; /* its strings live as long as the program */
-	struct ovl o;
-	struct fuse *f;
-	int status = 1;
-
-	options_parse(&opt, argc, argv);
-	openlog("overlayfs", LOG_PID, LOG_DAEMON);
-	umask(0);
-	stack_open(&o, &opt);
-	fuse_set_log_func(opt.debug ? log_debug : log_message);
-	f = new_fuse(&o, &opt);
-	if (f == NULL || mount_quietly(f, opt.mountpoint) != 0)
-		warnx("mount point %s: %s", options_show(opt.mountpoint),
-		      complaint[0] != '\0' ? complaint : "cannot mount");
-	else
-		status = serve(f, &o, &opt);
-	if (f != NULL)
-		fuse_destroy(f);
-	stack_close(&o, &opt);
-	return status;
-}

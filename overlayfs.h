@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * overlayfs: the boundary to FUSE.
+ * overlayfs: the callbacks of FUSE. Their private data is the struct ovl.
  */
 #ifndef OVERLAYFS_H
 #define OVERLAYFS_H
 
-/* The command that mounts: parses its arguments, and returns the exit status. */
-int overlayfs_mount(int argc, char *argv[]);
+extern const struct fuse_operations overlayfs_operations;
 
 #endif

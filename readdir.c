@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "inodes.h"
 #include "whiteout.h"
 
 struct reading {
@@ -210,6 +211,61 @@ size_t readdir_seek(const struct listing *l, uint64_t position)
 			low = middle + 1;
 	}
 	return low;
+}
+
+int readdir_reload(const struct ovl *o, struct dir **dp, struct listing *l)
+{
+	struct dir *now;
+
+	if (layers_dir(o, (*dp)->path, &now) == 0) {
+		if (now->ino == (*dp)->ino) {
+			struct dir *old = *dp;
+
+			*dp = now;
+			now = old;
+		}
+		dir_put(o, now);
+	}
+	readdir_free(l);
+	return readdir_load(o, *dp, l);
+}
+
+uint64_t readdir_parent(const struct ovl *o, const struct dir *d)
+{
+	const char *slash = strrchr(d->path, '/');
+	char *path;
+	struct dir *parent;
+	uint64_t ino = d->ino;
+
+	if (slash == NULL || (path = strndup(d->path, (size_t)(slash - d->path))) == NULL)
+		return ino;
+	if (layers_dir(o, path, &parent) == 0) {
+		ino = parent->ino;
+		dir_put(o, parent);
+	}
+	free(path);
+	return ino;
+}
+
+int readdir_stat(const struct ovl *o, struct dir *d, const struct listing *l, size_t i, bool brief,
+		 struct stat *st)
+{
+	const struct listed *x = &l->entry[i];
+	const char *name = l->names + x->name;
+	struct entry e;
+	int r;
+
+	if (brief && x->type == DT_DIR && !(o->writable && d->part[x->part].layer == 0)) {
+		*st = (struct stat){.st_ino = inodes_path_number(d->ino, name), .st_mode = S_IFDIR};
+		return 0;
+	}
+	r = layers_entry(o, d, x->part, name, &e);
+	if (r != 0)
+		return r;
+	*st = e.st;
+	inodes_present(o, e.ino, st);
+	entry_done(o, &e);
+	return 0;
 }
 
 int readdir_empty(const struct ovl *o, struct dir *d)

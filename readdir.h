@@ -34,6 +34,19 @@ struct listing {
 int readdir_load(const struct ovl *o, struct dir *d, struct listing *l);
 void readdir_free(struct listing *l);
 
+/*
+ * List a directory again, as it is now: it may have got a part in the upper, for
+ * which *dp is exchanged. Where it has been moved meanwhile, its parts are kept.
+ */
+int readdir_reload(const struct ovl *o, struct dir **dp, struct listing *l);
+
+/* The number of ".." in d. */
+uint64_t readdir_parent(const struct ovl *o, const struct dir *d);
+
+/* What a user sees of entry i. brief: number and type are enough. */
+int readdir_stat(const struct ovl *o, struct dir *d, const struct listing *l, size_t i, bool brief,
+		 struct stat *st);
+
 /* The index of the first entry behind a position. */
 size_t readdir_seek(const struct listing *l, uint64_t position);
 

@@ -99,14 +99,13 @@ survive() {
 	survive links 8
 }
 
-# Kill at exactly the Nth call of one kind, for every kind that changes a layer.
+# Kill at exactly the Nth call of one kind. strace counts for each thread: there is one.
 killed_at_call() {
 	local call=$1 n=$2
-	shift 2
 	lowers_remember
 	log=$(mktemp "$T/run/log.XXXXXX")
 	strace -f -qq -o /dev/null -e "trace=$call" -e "inject=$call:signal=KILL:when=$n" \
-		"$OVERLAYFS" -f -o "lowerdir=$LOW,upperdir=$UP" "$@" "$MNT" </dev/null >>"$log" 2>&1 3>&- &
+		"$OVERLAYFS" -f -o "lowerdir=$LOW,upperdir=$UP,max_threads=1" "$MNT" </dev/null >>"$log" 2>&1 3>&- &
 	DAEMON=$!
 	PIDS+=("$DAEMON") LOGS+=("$log")
 	poll 20 overlay_settled "$DAEMON" "$MNT"
@@ -120,10 +119,14 @@ killed_at_call() {
 	fi
 	mkdir -p "$LOW/d/sub" "$LOW/e"
 	for f in trunc append chmod unlink move over over2 d/1 d/sub/2 e/3; do echo "old $f" >"$LOW/$f"; done
-	for call in renameat2 unlinkat mkdirat openat linkat fsetxattr,setxattr ftruncate fchmod,fchmodat symlinkat; do
-		for n in 1 2 3 5 8 13 21; do
+	hits=0
+	for call in renameat2 unlinkat mkdirat openat linkat mknodat setxattr,fsetxattr,lsetxattr \
+		removexattr,fremovexattr ftruncate fchmod,fchmodat fchown,fchownat utimensat symlinkat \
+		copy_file_range,ioctl pwrite64,pwritev,splice fsync,fdatasync; do
+		for n in 1 2 3 5 8 13 21 34; do
 			printf '%s %s\n' "$call" "$n"
 			killed_at_call "$call" "$n"
+			hit=yes
 			if is_mounted "$MNT"; then
 				timeout -k 1 20 "$PYTHON" - "$MNT" <<-'END' 2>/dev/null || :
 					import os, sys
@@ -143,7 +146,9 @@ killed_at_call() {
 					os.symlink('x', m + 'link')
 				END
 			fi
+			[[ -z $(daemons) ]] || hit=no # it was not called so often
 			kill -KILL "$DAEMON" 2>/dev/null || :
+			wait "$DAEMON" 2>/dev/null || :
 			# shellcheck disable=SC2046
 			kill -KILL $(daemons) 2>/dev/null || :
 			poll 10 no_daemons
@@ -184,6 +189,9 @@ killed_at_call() {
 			overlay_umount
 			rm -rf "$UP"
 			mkdir "$UP"
+			[[ $hit == yes ]] || break
+			hits=$((hits + 1))
 		done
 	done
+	assert [ "$hits" -gt 30 ]
 }
