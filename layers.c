@@ -305,26 +305,23 @@ static int open_part(const struct ovl *o, struct at a, unsigned layer)
 	return fd == -EACCES ? at_open(a, O_PATH | O_DIRECTORY, 0) : fd;
 }
 
-/*
- * Open a directory of a layer, read its marks and add it. The lowest layer's
- * marks say nothing, as there is nothing below that they could hide.
- */
-static int add_dir(const struct ovl *o, struct loading *l, struct at a, unsigned layer, dev_t dev,
-		   struct marks *m)
+/* Open a directory of a layer, read its marks and add it. */
+static int add_dir(const struct ovl *o, struct loading *l, struct at a, unsigned layer,
+		   const struct stat *st, struct marks *m)
 {
-	int fd = open_part(o, a, layer);
-	int r = 0;
+	int r, fd = open_part(o, a, layer);
 
 	*m = (struct marks){0};
 	if (fd < 0)
 		return fd;
-	if (layer + 1 < o->nlayers)
-		r = whiteout_read_marks(fd, true, m);
+	r = whiteout_read_marks(fd, layer + 1 < o->nlayers, m);
 	if (r != 0) {
 		close(fd);
 		return r;
 	}
-	r = add_part(l, fd, layer, dev, m->flags);
+	if (is_upper(o, layer) && (st->st_mode & S_ISGID))
+		m->flags |= PART_SETGID;
+	r = add_part(l, fd, layer, st->st_dev, m->flags);
 	if (r != 0)
 		free(m->redirect);
 	return r;
@@ -425,7 +422,7 @@ static int load_part(const struct ovl *o, struct loading *l, struct dir *parent,
 		l->d->pure = true;
 	if (what != FOUND_DIR)
 		return 0;
-	r = add_dir(o, l, (struct at){p->fd, *name}, p->layer, st.st_dev, &m);
+	r = add_dir(o, l, (struct at){p->fd, *name}, p->layer, &st, &m);
 	if (r != 0)
 		return r;
 	if (m.opaque) {
@@ -475,10 +472,15 @@ static int load_child(const struct ovl *o, struct loading *l, struct dir *parent
 static int load_root(const struct ovl *o, struct loading *l, unsigned top)
 {
 	struct marks m;
+	struct stat st;
 	int r = set_string(&l->d->lower_path, strdup(""));
 
 	for (unsigned i = top; r == 0 && i < o->nlayers; i++) {
-		r = add_dir(o, l, (struct at){o->layer[i].fd, "."}, i, o->layer[i].dev, &m);
+		struct at a = {o->layer[i].fd, "."};
+
+		r = at_stat(a, &st, stat_flags(o, i));
+		if (r == 0)
+			r = add_dir(o, l, a, i, &st, &m);
 		if (r != 0)
 			break;
 		free(m.redirect);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The boundary to FUSE: one thin callback for each operation, and the session.
+ * The boundary to FUSE: one thin callback for each operation.
  * A callback finds the file that its path or handle stands for, lets a module
  * do the work, and returns 0 or -errno. Locks (flock, fcntl) and access checks
  * are the kernel's, which needs no request for them.
@@ -60,6 +60,8 @@ static struct file *handle(const struct fuse_file_info *fi)
 /* Of a file without a name; NULL when it has one, or is meant by a plain handle. */
 static struct hidden *hidden_of(const char *path, const struct fuse_file_info *fi)
 {
+	if (wire_hidden() != NULL)
+		return wire_hidden();
 	return fi != NULL ? handle(fi)->hidden : files_hidden(ovl(), path);
 }
 
@@ -265,7 +267,7 @@ static int ovl_getxattr(const char *path, const char *name, char *value, size_t 
 
 	if (refused(name))
 		return -EOPNOTSUPP;
-	if (strcmp(name, MOUNTS_PID_XATTR) == 0 && strcmp(path, "/") == 0)
+	if (strcmp(name, MOUNTS_PID_XATTR) == 0 && strcmp(path, "/") == 0 && wire_hidden() == NULL)
 		return daemon_pid(value, size);
 	r = find(path, NULL, &e);
 	if (r == 0)

@@ -138,15 +138,11 @@ static int see_attrs(struct at dir, struct marks *m)
 
 int whiteout_read_marks(int fd, bool middle, struct marks *m)
 {
-	struct at dir = {fd, ""};
 	struct stat st;
-	int r = at_stat(dir, &st, AT_STATX_DONT_SYNC);
+	int r;
 
 	*m = (struct marks){0};
-	if (r == 0 && (st.st_mode & S_ISGID))
-		m->flags |= PART_SETGID;
-	if (r == 0)
-		r = see_attrs(dir, m);
+	r = see_attrs((struct at){fd, ""}, m);
 	if (r == 0 && middle) {
 		r = at_list(fd, see_name, m);
 		if (r == -EBADF) { /* may be entered but not read: ask name by name */

@@ -30,8 +30,8 @@ struct marks {
 };
 
 /*
- * Read the marks of a directory. middle: markers count only where a layer is
- * below; without it, only what the upper must know. fd as in struct part.
+ * Read the marks of a directory. middle: there is a layer below, so it is read
+ * for `.wh.` files too. fd as in struct part.
  */
 int whiteout_read_marks(int fd, bool middle, struct marks *m);
 

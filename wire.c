@@ -29,7 +29,8 @@ static _Thread_local struct {
 	uint64_t linked;      /* the inode that gets a further name */
 	size_t room;
 	char tmpfile[32];
-	bool ask; /* the next notification is only to tell a node's number */
+	struct hidden *hidden; /* what it is about, when libfuse may have no path */
+	bool ask;	       /* the next notification is only to tell a node's number */
 	uint64_t answer;
 } now;
 
@@ -88,12 +89,21 @@ static void see_request(void *buf)
 	now.unique = h->unique;
 	now.new_name = NULL;
 	now.tmpfile[0] = '\0';
+	now.hidden = NULL;
 	switch (h->opcode) {
 	case FUSE_GETATTR:
 		see_getattr(h, (void *)arg);
 		break;
 	case FUSE_SETATTR:
 		see_setattr(h, (void *)arg);
+		break;
+	case FUSE_GETXATTR:
+	case FUSE_SETXATTR:
+	case FUSE_LISTXATTR:
+	case FUSE_REMOVEXATTR: /* the root always has a path */
+		now.hidden = files_hidden_node(ovl, h->nodeid);
+		if (now.hidden != NULL)
+			h->nodeid = FUSE_ROOT_ID;
 		break;
 	case FUSE_FORGET:
 		files_forget_node(ovl, h->nodeid);
@@ -241,6 +251,11 @@ int wire_attach(struct fuse_session *se, const struct ovl *o)
 bool wire_is_lookup(void)
 {
 	return now.opcode == FUSE_LOOKUP;
+}
+
+struct hidden *wire_hidden(void)
+{
+	return now.hidden;
 }
 
 bool wire_is_rename(void)

@@ -8,8 +8,8 @@
  * way for them:
  *  - a rename that libfuse makes on its own, to hide an open file that was
  *    unlinked, is told from one that a user asked for;
- *  - fstat(2) and fchmod(2) of a hidden file reach its descriptor, also when
- *    its directory is gone and libfuse has no path for it;
+ *  - fstat(2), fchmod(2) and fgetxattr(2) of a hidden file, and their like, reach
+ *    its descriptor, also when its directory is gone and libfuse has no path;
  *  - a hidden file is forgotten when the kernel forgets the inode;
  *  - attributes of a file with several names are not cached, as libfuse gives
  *    the kernel one inode for each name, and those of a file that gets a second
@@ -36,6 +36,9 @@ bool wire_is_lookup(void);
 
 /* libfuse itself renames to the path `to`, to hide an open file. */
 bool wire_hides(const char *to);
+
+/* The hidden file whose attributes are asked for or set; then the path is "/". */
+struct hidden *wire_hidden(void);
 
 /* What is being hidden is about to be replaced by a rename. */
 bool wire_is_rename(void);

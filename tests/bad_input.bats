@@ -199,7 +199,6 @@ refused() {
 @test "too few and too many arguments" {
 	for args in "$LOW" "-u" "-u $UP" "-u $UP $LOW" "--tmp" "--tmp $LOW" "-o" "umount" \
 		"a b c d" "umount $MNT $MNT" "-o lowerdir=$LOW"; do
-		# shellcheck disable=SC2086
 		run -1 --separate-stderr timeout 20 "$OVERLAYFS" $args 3>&-
 		assert_output ''
 		[[ $stderr == *verlayfs* ]] || fail "$args: $stderr"

@@ -198,7 +198,6 @@ upper_is_empty() { assert_upper; }
 	END
 	for op in "mkdir $MNT/d" "rmdir $MNT/d" "open $MNT/f CREAT|EXCL|WRONLY" "unlink $MNT/d" \
 		"rename $MNT/none $MNT/f" "link $MNT/f $MNT/link" "removexattr $MNT/d user.none"; do
-		# shellcheck disable=SC2086
 		[[ $(sysc $op) != ok ]] || fail "$op should fail"
 	done
 	upper_is_empty

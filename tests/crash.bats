@@ -120,10 +120,10 @@ killed_at_call() {
 	mkdir -p "$LOW/d/sub" "$LOW/e"
 	for f in trunc append chmod unlink move over over2 d/1 d/sub/2 e/3; do echo "old $f" >"$LOW/$f"; done
 	hits=0
-	for call in renameat2 unlinkat mkdirat openat linkat mknodat setxattr,fsetxattr,lsetxattr \
-		removexattr,fremovexattr ftruncate fchmod,fchmodat fchown,fchownat utimensat symlinkat \
-		copy_file_range,ioctl pwrite64,pwritev,splice fsync,fdatasync; do
-		for n in 1 2 3 5 8 13 21 34; do
+	for call in renameat2 unlinkat mkdirat linkat mknodat symlinkat setxattr,fsetxattr,lsetxattr \
+		removexattr,fremovexattr ftruncate fchmod,fchmodat copy_file_range,ioctl \
+		pwrite64,pwritev,splice; do
+		for n in 1 2 3 5 8 13; do
 			printf '%s %s\n' "$call" "$n"
 			killed_at_call "$call" "$n"
 			hit=yes
@@ -193,5 +193,5 @@ killed_at_call() {
 			hits=$((hits + 1))
 		done
 	done
-	assert [ "$hits" -gt 30 ]
+	assert [ "$hits" -gt 25 ]
 }

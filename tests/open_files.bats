@@ -16,7 +16,7 @@ no_hidden_files() {
 three_kinds() {
 	echo 'old content' | tee "$UP/u" "$LOW/l" "$UP/b" >/dev/null
 	echo hidden >"$LOW/b"
-	overlay_mount "$@"
+	overlay_mount
 }
 
 @test "an unlinked open file can be read, written, truncated, changed and synced" {

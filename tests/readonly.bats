@@ -20,7 +20,6 @@ every_change_is_erofs() {
 		"mknod $MNT/p p" "chmod $MNT/f 600" "chmod $MNT/d 700" "chown $MNT/f 1 1" \
 		"truncate $MNT/f 0" "utime $MNT/f 0 0" "setxattr $MNT/f user.a b" \
 		"removexattr $MNT/f user.a" "access $MNT/f 2"; do
-		# shellcheck disable=SC2086
 		run sysc $op
 		[[ $output == EROFS || ($op == access* && $output == refused) ]] || fail "$op: $output"
 	done

@@ -78,7 +78,7 @@ teardown() { tree_end; }
 	need root
 	LOWERS=()
 	overlay_start -u "$UP" / "$MNT"
-	assert_equal "$(ls -A / | grep -vx lost+found | sort | xargs)" "$(ls -A "$MNT" | grep -vx lost+found | sort | xargs)"
+	assert_equal "$(names "$MNT")" "$(names /)"
 	diff /etc/passwd "$MNT/etc/passwd"
 	assert_names "$MNT/$T/mnt"
 	assert_gone "$MNT/$T/up"

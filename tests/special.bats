@@ -9,7 +9,7 @@ teardown() { tree_end; }
 # the files' names as arguments.
 on_both() {
 	head -c 20000 /dev/zero | tr '\0' a | tee "$UP/u" >"$LOW/l"
-	overlay_mount "$@"
+	overlay_mount
 	cat >"$T/program"
 	for f in u l; do
 		printf '%s\n' "$f"

@@ -185,7 +185,6 @@ long_name() { printf "%0$1d" 1; }
 				"mknod $new p" "mknod $new f" "socket $new" "symlink f $new" \
 				"link $MNT/f $new" "rename $MNT/f $new" "rename $MNT/dir $new" \
 				"rename2 $MNT/f $new NOREPLACE"; do
-				# shellcheck disable=SC2086
 				assert_equal "$op: $(sysc $op)" "$op: EINVAL"
 			done
 		done
@@ -204,7 +203,6 @@ long_name() { printf "%0$1d" 1; }
 		"chmod $MNT/.wh.gone 644" "truncate $MNT/.wh.gone 0" "open $MNT/.wh.gone WRONLY" \
 		"link $MNT/.wh.gone $MNT/g" "rename2 $MNT/f $MNT/.wh.gone EXCHANGE" \
 		"setxattr $MNT/.wh.gone user.a b" "utime $MNT/.wh.gone 0 0"; do
-		# shellcheck disable=SC2086
 		run sysc $op
 		[[ $output == ENOENT || ($op == *EXCHANGE && $output == EINVAL) ]] || fail "$op: $output"
 	done
@@ -291,7 +289,9 @@ no_needless_whiteout() {
 	mkdir "$MNT/d/sub"
 	rm "$MNT/d/f"
 	rmdir "$MNT/d/sub"
-	assert_names "$UP/d" $([[ $1 == wh ]] && echo .wh..wh..opq)
+	marker=()
+	[[ $1 != wh ]] || marker=(.wh..wh..opq)
+	assert_names "$UP/d" "${marker[@]}"
 	mkdir "$MNT/d/sub"
 	echo x >"$MNT/d/sub/f"
 	rm "$MNT/d/sub/f"

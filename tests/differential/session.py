@@ -204,7 +204,7 @@ class Case:
             layers.write_layer(self.spec, i, b"%s/l%d" % (self.top.encode(), i))
         layers.write_merged(layers.merge(self.spec, self.count), self.plain)
         self.root_id = calls.statx(calls.AT_FDCWD, self.plain, birth=True)["id"]
-        self.began = time.time_ns()
+        self.began = time.time_ns() - CLOCK_NS
         self.lowers = self.snapshots()
         self.mount = Mount(self.binary, self.top, self.config, self.count)
 
