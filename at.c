@@ -165,19 +165,33 @@ int at_removexattr(struct at a, const char *attr)
 	return r == -1 ? -errno : 0;
 }
 
-int at_setxattr_force(struct at a, const char *attr, const void *value, size_t size)
+int at_unlock(struct at a, mode_t *mode)
 {
 	struct stat st;
+	int r = geteuid() == 0 ? 0 : at_stat(a, &st, 0);
+
+	*mode = 0;
+	if (geteuid() == 0 || r != 0 || S_ISLNK(st.st_mode) || (st.st_mode & S_IWUSR))
+		return r;
+	*mode = st.st_mode;
+	return at_chmod(a, (st.st_mode & 07777) | S_IRWXU);
+}
+
+int at_restore(struct at a, mode_t mode, int r)
+{
+	if (mode != 0 && at_chmod(a, mode & 07777) != 0 && r == 0)
+		return -EIO;
+	return r;
+}
+
+int at_setxattr_force(struct at a, const char *attr, const void *value, size_t size)
+{
+	mode_t mode;
 	int r = at_setxattr(a, attr, value, size, 0);
 
-	if (r != -EACCES || at_stat(a, &st, 0) != 0 || (st.st_mode & S_IWUSR))
+	if (r != -EACCES || at_unlock(a, &mode) != 0)
 		return r;
-	if (at_chmod(a, (st.st_mode & 07777) | S_IWUSR) != 0)
-		return r;
-	r = at_setxattr(a, attr, value, size, 0);
-	if (at_chmod(a, st.st_mode & 07777) != 0 && r == 0)
-		r = -EIO;
-	return r;
+	return at_restore(a, mode, at_setxattr(a, attr, value, size, 0));
 }
 
 int at_link(struct at a, struct at to)

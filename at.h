@@ -59,6 +59,14 @@ int at_removexattr(struct at a, const char *attr);
  */
 int at_setxattr_force(struct at a, const char *attr, const void *value, size_t size);
 
+/*
+ * Give the owner write permission for a moment, where an ordinary user needs it
+ * to change what nobody changes for him. *mode is for at_restore, which does
+ * nothing where nothing was changed.
+ */
+int at_unlock(struct at a, mode_t *mode);
+int at_restore(struct at a, mode_t mode, int r);
+
 /* Hard link to a, as to/name. Works for "" too, without privilege. */
 int at_link(struct at a, struct at to);
 

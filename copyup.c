@@ -458,6 +458,26 @@ struct tree {
 	int to;
 };
 
+/* The names of one file stay together, also with those outside the tree. */
+static int copy_tree_file(const struct ovl *o, struct entry *e, struct at to)
+{
+	struct stat origin = e->st;
+	bool several = !e->upper && e->st.st_nlink > 1;
+	int r;
+
+	if (e->upper)
+		r = at_link(e->at, to);
+	else
+		r = stage_file(o, e->at, to, &e->st, e->ino, false);
+	if (r == 0 && several)
+		r = inodes_index_add(o, e->ino, to, &origin);
+	if (r == 0 && (several || e->indexed))
+		r = inodes_index_take(o, e->ino, &origin);
+	if (r == 0 && !e->upper)
+		files_switch(o, e->ino, to);
+	return r;
+}
+
 static int copy_tree_entry(void *arg, struct dir *d, unsigned part, const char *name)
 {
 	struct tree *t = arg;
@@ -481,12 +501,8 @@ static int copy_tree_entry(void *arg, struct dir *d, unsigned part, const char *
 			r = copyup_tree(t->o, child, to);
 			dir_put(t->o, child);
 		}
-	} else if (e.upper) {
-		r = at_link(e.at, to);
 	} else {
-		r = stage_file(t->o, e.at, to, &e.st, e.ino, false);
-		if (r == 0)
-			files_switch(t->o, e.ino, to);
+		r = copy_tree_file(t->o, &e, to);
 	}
 	entry_done(t->o, &e);
 	return r;
@@ -494,6 +510,7 @@ static int copy_tree_entry(void *arg, struct dir *d, unsigned part, const char *
 
 int copyup_tree(const struct ovl *o, struct dir *d, struct at staged)
 {
+	static const char acl[] = "system.posix_acl_default";
 	struct tree t = {o, d, -1};
 	struct stat st;
 	struct timespec times[2];
@@ -511,8 +528,11 @@ int copyup_tree(const struct ovl *o, struct dir *d, struct at staged)
 		r = at_setxattr_force((struct at){t.to, ""}, XATTR_NUMBERED, "y", 1);
 	if (r == -EOPNOTSUPP)
 		r = 0;
+	at_removexattr((struct at){t.to, ""}, acl); /* what is copied inherits nothing */
 	if (r == 0)
 		r = readdir_each(o, d, copy_tree_entry, &t);
+	if (r == 0 && at_getxattr((struct at){d->part[0].fd, ""}, acl, NULL, 0) >= 0)
+		r = copy_xattr((struct at){d->part[0].fd, ""}, (struct at){t.to, ""}, acl);
 	times[0] = st.st_atim;
 	times[1] = st.st_mtim;
 	if (r == 0)

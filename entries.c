@@ -278,19 +278,11 @@ out:
 	return r;
 }
 
-int entries_unlink(const struct ovl *o, const char *path)
+int entries_unlink(const struct ovl *o, struct entry *e)
 {
-	struct entry e;
-	int r;
-
 	if (!o->writable)
 		return -EROFS;
-	r = layers_lookup(o, path, &e);
-	if (r != 0)
-		return r;
-	r = S_ISDIR(e.st.st_mode) ? -EISDIR : remove_name(o, &e);
-	entry_done(o, &e);
-	return r;
+	return S_ISDIR(e->st.st_mode) ? -EISDIR : remove_name(o, e);
 }
 
 static int remove_dir(const struct ovl *o, struct dir *parent, struct dir *d, const char *name)

@@ -35,7 +35,8 @@ int entries_symlink(const struct ovl *o, const char *target, const char *path,
 int entries_link(const struct ovl *o, struct entry *e, const char *path);
 int entries_link_bare(const struct ovl *o, struct at file, const char *path);
 
-int entries_unlink(const struct ovl *o, const char *path);
+/* e: an entry that exists. */
+int entries_unlink(const struct ovl *o, struct entry *e);
 int entries_rmdir(const struct ovl *o, const char *path);
 
 /*

@@ -447,6 +447,7 @@ static int load_indexed(void *arg, const char *name, unsigned char type, ino_t i
 	uint64_t number = strtoull(name, &end, 16);
 	bool links = strcmp(end, ".links") == 0;
 	struct indexed *x;
+	struct stat st;
 
 	(void)type;
 	(void)ino;
@@ -455,10 +456,14 @@ static int load_indexed(void *arg, const char *name, unsigned char type, ino_t i
 	x = index_get(o, number, 0);
 	if (x == NULL)
 		return -ENOMEM;
-	if (!links)
+	if (!links) {
+		/* a link or device cannot carry its number: here it is */
 		x->copied = true;
-	else if (at_readlink((struct at){o->indexfd, name}, value, sizeof(value)) == 0)
+		if (at_stat((struct at){o->indexfd, name}, &st, 0) == 0)
+			return remember(o, st.st_ino, number);
+	} else if (at_readlink((struct at){o->indexfd, name}, value, sizeof(value)) == 0) {
 		x->rest = (nlink_t)strtoull(value, NULL, 10);
+	}
 	return 0; // NOLINT(clang-analyzer-unix.Malloc): the tree keeps x
 }
 

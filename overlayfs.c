@@ -32,6 +32,8 @@
 /* Bytes of one entry in a listing with attributes: fuse_entry_out, fuse_dirent, name. */
 enum { DIRENTPLUS = 128 + 24, DIRENT = 24 };
 
+#define ACL_PREFIX "system.posix_acl_"
+
 /* An open directory. */
 struct listdir {
 	struct dir *d;
@@ -244,7 +246,7 @@ static int ovl_truncate(const char *path, off_t size, struct fuse_file_info *fi)
 
 static bool refused(const char *name)
 {
-	return !ovl()->acl && strncmp(name, "system.posix_acl_", 17) == 0;
+	return !ovl()->acl && strncmp(name, ACL_PREFIX, strlen(ACL_PREFIX)) == 0;
 }
 
 static int daemon_pid(char *value, size_t size)
@@ -282,7 +284,7 @@ static int ovl_listxattr(const char *path, char *list, size_t size)
 	ssize_t r = find(path, NULL, &e);
 
 	if (r == 0)
-		r = xattr_list(e.at, list, size);
+		r = xattr_list(e.at, list, size, caller().uid == 0);
 	entry_done(ovl(), &e);
 	return (int)r;
 }
@@ -315,6 +317,8 @@ static int ovl_removexattr(const char *path, const char *name)
 	if (r == 0)
 		r = (int)xattr_get(e.at, name, NULL, 0);
 	entry_done(ovl(), &e);
+	if (r == -ENODATA && strncmp(name, ACL_PREFIX, strlen(ACL_PREFIX)) == 0)
+		return 0; /* no file is without an ACL: then its mode is one */
 	if (r < 0)
 		return r;
 	r = find_upper(path, NULL, &e);
@@ -367,39 +371,56 @@ static int ovl_link(const char *from, const char *to)
 	return r;
 }
 
-static int ovl_unlink(const char *path)
+/*
+ * libfuse hides open files, but not directories, and not what is open without
+ * its knowing (a FIFO, O_PATH): keep those for fstat(2) and the like. Returns the
+ * node, or 0 when there is nothing to keep.
+ */
+static uint64_t keep(const char *path, const struct entry *e)
 {
-	if (files_hidden(ovl(), path) != NULL)
-		return 0; /* libfuse removes a hidden file that never had that name */
-	return entries_unlink(ovl(), path);
+	uint64_t node = S_ISREG(e->st.st_mode) ? 0 : wire_node(path);
+
+	return node != 0 && files_hide(ovl(), "", node, e) == 0 ? node : 0;
 }
 
-/*
- * A directory that is about to be removed may be open, or be somebody's current
- * one: keep it for fstat(2). Returns its node, or 0 when path is no directory.
- */
-static uint64_t keep_directory(const char *path)
+static void unkeep(uint64_t node)
+{
+	if (node != 0)
+		files_forget_node(ovl(), node);
+}
+
+static int ovl_unlink(const char *path)
 {
 	struct entry e;
-	uint64_t node = 0;
+	uint64_t node;
+	int r;
 
-	if (layers_lookup(ovl(), path, &e) != 0)
-		return 0;
-	if (S_ISDIR(e.st.st_mode))
-		node = wire_node(path);
-	if (node != 0 && files_hide(ovl(), "", node, &e) != 0)
-		node = 0;
+	if (files_hidden(ovl(), path) != NULL)
+		return 0; /* libfuse removes a hidden file that never had that name */
+	r = layers_lookup(ovl(), path, &e);
+	if (r != 0)
+		return r;
+	node = keep(path, &e);
+	r = entries_unlink(ovl(), &e);
 	entry_done(ovl(), &e);
-	return node;
+	if (r != 0)
+		unkeep(node);
+	return r;
 }
 
 static int ovl_rmdir(const char *path)
 {
-	uint64_t node = keep_directory(path);
-	int r = entries_rmdir(ovl(), path);
+	struct entry e;
+	uint64_t node;
+	int r = layers_lookup(ovl(), path, &e);
 
-	if (r != 0 && node != 0)
-		files_forget_node(ovl(), node);
+	if (r != 0)
+		return r;
+	node = keep(path, &e);
+	entry_done(ovl(), &e);
+	r = entries_rmdir(ovl(), path);
+	if (r != 0)
+		unkeep(node);
 	return r;
 }
 
@@ -414,10 +435,9 @@ static int hide(const char *path, const char *to)
 	if (r != 0)
 		return r;
 	r = files_hide(ovl(), name, 0, &e);
+	if (r == 0 && !wire_is_rename())
+		r = entries_unlink(ovl(), &e);
 	entry_done(ovl(), &e);
-	if (r != 0 || wire_is_rename())
-		return r;
-	r = entries_unlink(ovl(), path);
 	if (r != 0 && (h = files_hidden(ovl(), to)) != NULL)
 		files_forget_node(ovl(), h->nodeid);
 	return r;
@@ -438,15 +458,19 @@ static void forget_listing(const char *from, const char *to)
 
 static int ovl_rename(const char *from, const char *to, unsigned flags)
 {
-	uint64_t node;
+	uint64_t node = 0;
+	struct entry e;
 	int r;
 
 	if (wire_hides(to))
 		return hide(from, to);
-	node = flags & RENAME_EXCHANGE ? 0 : keep_directory(to);
+	if (!(flags & RENAME_EXCHANGE) && layers_lookup(ovl(), to, &e) == 0) {
+		node = keep(to, &e);
+		entry_done(ovl(), &e);
+	}
 	r = rename_entry(ovl(), from, to, flags);
-	if (r != 0 && node != 0)
-		files_forget_node(ovl(), node);
+	if (r != 0)
+		unkeep(node);
 	if (r == 0) {
 		forget_listing(from, to);
 		if (flags & RENAME_EXCHANGE)
@@ -469,7 +493,7 @@ static bool wants_write(int flags)
 	return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
 }
 
-static int keep(struct fuse_file_info *fi, int fd, uint64_t ino, bool lower)
+static int add_file(struct fuse_file_info *fi, int fd, uint64_t ino, bool lower)
 {
 	struct file *f = files_add(ovl(), fd, fi->flags, ino, lower);
 
@@ -492,7 +516,7 @@ static int open_hidden(struct hidden *h, struct fuse_file_info *fi)
 		fd = at_open(a, layer_flags(fi->flags) | (fi->flags & O_TRUNC), 0);
 	else
 		fd = at_open_quiet(a, layer_flags(fi->flags));
-	return fd < 0 ? fd : keep(fi, fd, h->file.ino, !h->upper);
+	return fd < 0 ? fd : add_file(fi, fd, h->file.ino, !h->upper);
 }
 
 /* Truncation by open(2) is all ours: the kernel leaves the set-id bits to us. */
@@ -523,7 +547,7 @@ static int open_entry(struct entry *e, struct fuse_file_info *fi)
 	fi->keep_cache = e->st.st_nlink == 1 && o->timeout > 0;
 	fi->direct_io = !e->upper && e->st.st_size == 0 && e->st.st_blocks == 0 &&
 			e->st.st_dev != o->layer[e->dir->part[e->part].layer].dev;
-	return keep(fi, fd, e->ino, !e->upper);
+	return add_file(fi, fd, e->ino, !e->upper);
 }
 
 static int ovl_open(const char *path, struct fuse_file_info *fi)
@@ -561,7 +585,7 @@ static int created(struct fuse_file_info *fi, int fd)
 		close(fd);
 		return r;
 	}
-	return keep(fi, fd, inodes_identity(ovl(), &st), false);
+	return add_file(fi, fd, inodes_identity(ovl(), &st), false);
 }
 
 static int create_tmpfile(const char *path, mode_t mode, struct fuse_file_info *fi)

@@ -178,8 +178,8 @@ int readdir_load(const struct ovl *o, struct dir *d, struct listing *l)
 
 	*l = (struct listing){0};
 	for (rd.part = 0; r == 0 && rd.part < d->nparts; rd.part++) {
-		int fd = at_open_quiet((struct at){d->part[rd.part].fd, "."},
-				       O_RDONLY | O_DIRECTORY);
+		int fd =
+			at_open_quiet((struct at){d->part[rd.part].fd, ""}, O_RDONLY | O_DIRECTORY);
 
 		if (fd < 0)
 			return fd;

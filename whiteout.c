@@ -248,8 +248,6 @@ int whiteout_set_aside(const struct ovl *o, struct dir *d, const char *name, boo
 	int r;
 
 	*was = false;
-	if (d->pure)
-		return 0;
 	r = at_stat((struct at){p->fd, name}, &st, 0);
 	if (r == 0 && whiteout_is(p, name, &st)) {
 		*was = true;
@@ -284,9 +282,9 @@ static int exchange_dir(const struct ovl *o, struct part *p, const char *name)
 
 	if (r != 0)
 		return r;
-	if (renameat2(staged.fd, staged.name, p->fd, name, RENAME_EXCHANGE) == -1)
-		r = -errno;
-	work_discard(o, staged);
+	r = work_take(o, (struct at){p->fd, name}, staged, RENAME_EXCHANGE);
+	if (r != 0)
+		work_discard(o, staged);
 	return r;
 }
 
@@ -294,7 +292,7 @@ int whiteout_replace(const struct ovl *o, struct dir *d, const char *name, bool 
 {
 	struct part *p = dir_upper(o, d);
 	char buf[32];
-	struct at staged;
+	bool had;
 	int r = -ENAMETOOLONG;
 
 	if (o->format == WHITEOUT_WH)
@@ -303,39 +301,26 @@ int whiteout_replace(const struct ovl *o, struct dir *d, const char *name, bool 
 		return isdir ? exchange_dir(o, p, name) : place_named(o, p, name);
 	if (r < 0)
 		return r;
-	if (!isdir) {
-		if (unlinkat(p->fd, name, 0) == 0)
-			return 0;
-	} else {
-		staged = work_stage(o, buf);
-		if (renameat(p->fd, name, staged.fd, staged.name) == 0) {
-			work_discard(o, staged);
-			return 0;
-		}
-	}
-	if (r == 0) {
-		r = -errno;
+	had = r == 1;
+	if (isdir)
+		r = work_take(o, (struct at){p->fd, name}, work_stage(o, buf), 0);
+	else
+		r = unlinkat(p->fd, name, 0) == -1 ? -errno : 0;
+	if (r != 0 && !had)
 		remove_beside(p, name);
-		return r;
-	}
-	return -errno;
+	return r;
 }
 
 int whiteout_remove_dir(const struct ovl *o, struct dir *d, const char *name)
 {
 	struct part *p = dir_upper(o, d);
 	char buf[32];
-	struct at staged;
 
 	if (unlinkat(p->fd, name, AT_REMOVEDIR) == 0)
 		return 0;
 	if (errno != ENOTEMPTY && errno != EEXIST)
 		return -errno;
-	staged = work_stage(o, buf);
-	if (renameat(p->fd, name, staged.fd, staged.name) == -1)
-		return -errno;
-	work_discard(o, staged);
-	return 0;
+	return work_take(o, (struct at){p->fd, name}, work_stage(o, buf), 0);
 }
 
 int whiteout_rename(const struct ovl *o, struct dir *d, const char *name, struct at to,
@@ -366,25 +351,40 @@ int whiteout_rename(const struct ovl *o, struct dir *d, const char *name, struct
 	return 0;
 }
 
+/* The user has not changed the directory: its times stay. */
+static int make_opaque_file(int fd)
+{
+	struct at dir = {fd, ""};
+	struct stat st;
+	mode_t mode;
+	int r = at_stat(dir, &st, 0);
+
+	if (r == 0)
+		r = at_unlock(dir, &mode);
+	if (r != 0)
+		return r;
+	if (mknodat(fd, WHITEOUT_OPAQUE, S_IFREG | 0644, 0) == -1 && errno != EEXIST)
+		r = -errno;
+	r = at_restore(dir, mode, r);
+	if (r == 0)
+		r = at_utimens(dir, (struct timespec[]){st.st_atim, st.st_mtim});
+	return r;
+}
+
 int whiteout_set_opaque(const struct ovl *o, struct at dir, bool bare)
 {
 	const char *attr = o->format == WHITEOUT_CHARDEV && o->privileged ? "trusted.overlay.opaque"
 									  : "user.overlay.opaque";
 	int fd, r = at_setxattr_force(dir, attr, "y", 1);
-	struct stat st;
 
 	if (r == -EPERM && o->format == WHITEOUT_CHARDEV)
 		r = at_setxattr_force(dir, "user.overlay.opaque", "y", 1);
 	if (bare || (o->format != WHITEOUT_WH && r == 0))
 		return r;
-	fd = at_open(dir, O_RDONLY | O_DIRECTORY, 0);
+	fd = at_open(dir, O_PATH | O_DIRECTORY, 0);
 	if (fd < 0)
 		return fd;
-	r = at_stat((struct at){fd, ""}, &st, 0);
-	if (r == 0 && mknodat(fd, WHITEOUT_OPAQUE, S_IFREG | 0644, 0) == -1 && errno != EEXIST)
-		r = -errno;
-	if (r == 0) /* the user has not changed it */
-		r = at_utimens((struct at){fd, ""}, (struct timespec[]){st.st_atim, st.st_mtim});
+	r = make_opaque_file(fd);
 	close(fd);
 	return r;
 }

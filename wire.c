@@ -100,7 +100,8 @@ static void see_request(void *buf)
 	case FUSE_GETXATTR:
 	case FUSE_SETXATTR:
 	case FUSE_LISTXATTR:
-	case FUSE_REMOVEXATTR: /* the root always has a path */
+	case FUSE_REMOVEXATTR:
+	case FUSE_LSEEK: /* the root always has a path */
 		now.hidden = files_hidden_node(ovl, h->nodeid);
 		if (now.hidden != NULL)
 			h->nodeid = FUSE_ROOT_ID;
@@ -147,9 +148,14 @@ static ssize_t wire_read(int fd, void *buf, size_t size, void *userdata)
 
 /* Replies. */
 
+static bool several_names(const struct fuse_attr *attr)
+{
+	return attr->nlink > 1 && !S_ISDIR(attr->mode);
+}
+
 static void see_attr(struct fuse_attr *attr, uint64_t *valid, uint32_t *valid_nsec)
 {
-	if (attr->nlink > 1 && !S_ISDIR(attr->mode)) {
+	if (several_names(attr)) {
 		*valid = 0;
 		*valid_nsec = 0;
 	}
@@ -157,8 +163,11 @@ static void see_attr(struct fuse_attr *attr, uint64_t *valid, uint32_t *valid_ns
 
 static void see_entry(struct fuse_entry_out *e)
 {
-	if (e->nodeid != 0)
-		see_attr(&e->attr, &e->attr_valid, &e->attr_valid_nsec);
+	if (e->nodeid == 0)
+		return;
+	see_attr(&e->attr, &e->attr_valid, &e->attr_valid_nsec);
+	if (several_names(&e->attr)) /* else owner and mode are believed unasked */
+		e->entry_valid = e->entry_valid_nsec = 0;
 }
 
 static void see_listing(char *p, size_t size)

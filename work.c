@@ -180,21 +180,33 @@ void work_discard(const struct ovl *o, struct at staged)
 
 int work_place(struct at staged, struct at to)
 {
+	struct at dir = {to.fd, ""};
 	struct stat st;
-	int r = fstat(to.fd, &st) == -1 ? -errno : 0;
-	bool locked = r == 0 && !(st.st_mode & S_IWUSR) && geteuid() != 0;
+	mode_t mode;
+	int r = at_stat(dir, &st, 0);
 
-	if (locked)
-		r = at_chmod((struct at){to.fd, ""}, (st.st_mode & 07777) | S_IWUSR);
+	if (r == 0)
+		r = at_unlock(dir, &mode);
 	if (r != 0)
 		return r;
 	if (renameat2(staged.fd, staged.name, to.fd, to.name, RENAME_NOREPLACE) == -1)
 		r = -errno;
 	if (r == -EINVAL && faccessat(to.fd, to.name, F_OK, AT_SYMLINK_NOFOLLOW) == -1)
 		r = renameat(staged.fd, staged.name, to.fd, to.name) == -1 ? -errno : 0;
-	if (locked && at_chmod((struct at){to.fd, ""}, st.st_mode & 07777) != 0 && r == 0)
-		r = -EIO;
+	r = at_restore(dir, mode, r);
 	if (r == 0)
-		at_utimens((struct at){to.fd, ""}, (struct timespec[]){st.st_atim, st.st_mtim});
+		at_utimens(dir, (struct timespec[]){st.st_atim, st.st_mtim});
+	return r;
+}
+
+int work_take(const struct ovl *o, struct at dir, struct at staged, unsigned flags)
+{
+	mode_t mode;
+	int r = at_unlock(dir, &mode);
+
+	if (r == 0 && renameat2(dir.fd, dir.name, staged.fd, staged.name, flags) == -1)
+		r = at_restore(dir, mode, -errno);
+	if (r == 0)
+		work_discard(o, staged);
 	return r;
 }

@@ -45,4 +45,10 @@ void work_discard(const struct ovl *o, struct at staged);
  */
 int work_place(struct at staged, struct at to);
 
+/*
+ * Move a directory from its place into the work directory and remove it.
+ * flags: 0, or RENAME_EXCHANGE for what is staged to take its place.
+ */
+int work_take(const struct ovl *o, struct at dir, struct at staged, unsigned flags);
+
 #endif

@@ -75,7 +75,7 @@ int xattr_remove(struct at a, const char *name)
 }
 
 /* Turn a list from disk into the user's, in place; returns its length. */
-static size_t user_list(char *list, size_t size)
+static size_t user_list(char *list, size_t size, bool trusted)
 {
 	char *to = list;
 
@@ -83,7 +83,7 @@ static size_t user_list(char *list, size_t size)
 		size_t len = prefix_length(p);
 
 		next = p + strlen(p) + 1;
-		if (xattr_private(p))
+		if (xattr_private(p) || (!trusted && strncmp(p, "trusted.", 8) == 0))
 			continue;
 		if (len > 0) {
 			memmove(to, p, len);
@@ -96,7 +96,7 @@ static size_t user_list(char *list, size_t size)
 	return (size_t)(to - list);
 }
 
-ssize_t xattr_list(struct at a, char *list, size_t size)
+ssize_t xattr_list(struct at a, char *list, size_t size, bool trusted)
 {
 	char *all = malloc(XATTR_LIST_MAX);
 	ssize_t n;
@@ -105,7 +105,7 @@ ssize_t xattr_list(struct at a, char *list, size_t size)
 		return -ENOMEM;
 	n = at_listxattr(a, all, XATTR_LIST_MAX);
 	if (n > 0) {
-		n = (ssize_t)user_list(all, (size_t)n);
+		n = (ssize_t)user_list(all, (size_t)n, trusted);
 		if (size > 0 && (size_t)n > size)
 			n = -ERANGE;
 		else if (size > 0)
