@@ -192,20 +192,26 @@ int inodes_mark(const struct ovl *o, struct part *upper)
 	return 0;
 }
 
-void inodes_gone(const struct ovl *o, const struct stat *st)
+/* With the lock held for writing: the inode may become another file's. */
+static void forget(const struct ovl *o, ino_t upper)
 {
-	struct number key = {.upper = st->st_ino}, *n;
+	struct number key = {.upper = upper};
+	struct number *n = RB_FIND(numbers, &o->inodes->numbers, &key);
 
-	if (st->st_nlink > 1 || o->inodes->nnumbers == 0)
-		return;
-	pthread_rwlock_wrlock(&o->inodes->lock);
-	n = RB_FIND(numbers, &o->inodes->numbers, &key);
 	if (n != NULL) {
 		RB_REMOVE(numbers, &o->inodes->numbers, n);
 		o->inodes->nnumbers--;
+		free(n);
 	}
+}
+
+void inodes_gone(const struct ovl *o, const struct stat *st)
+{
+	if (st->st_nlink > 1 || o->inodes->nnumbers == 0)
+		return;
+	pthread_rwlock_wrlock(&o->inodes->lock);
+	forget(o, st->st_ino);
 	pthread_rwlock_unlock(&o->inodes->lock);
-	free(n);
 }
 
 /* The index. */
@@ -256,8 +262,11 @@ static int index_write(const struct ovl *o, const struct indexed *x)
 static void index_remove(const struct ovl *o, struct indexed *x)
 {
 	char name[32];
+	struct stat st;
 
 	index_name(x->ino, name);
+	if (at_stat((struct at){o->indexfd, name}, &st, 0) == 0)
+		forget(o, st.st_ino);
 	unlinkat(o->indexfd, name, 0);
 	snprintf(name, sizeof(name), "%016llx.links", (unsigned long long)x->ino);
 	unlinkat(o->indexfd, name, 0);

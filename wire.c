@@ -76,7 +76,7 @@ static void see_tmpfile(struct fuse_in_header *h, struct fuse_create_in *in)
 
 	snprintf(now.tmpfile, sizeof(now.tmpfile), TMPFILE_NAME, ++counter);
 	memcpy(name, now.tmpfile, strlen(now.tmpfile) + 1);
-	h->opcode = FUSE_CREATE;
+	h->opcode = now.opcode = FUSE_CREATE;
 	h->len = (uint32_t)((size_t)(name - (char *)h) + strlen(now.tmpfile) + 1);
 }
 

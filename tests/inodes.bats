@@ -299,3 +299,18 @@ layers_of_all_kinds() {
 	run cp "$MNT/copy/hard" "$MNT/copy/e/1"
 	assert_output --partial 'are the same file'
 }
+
+@test "an inode of the upper that is used again does not bring an old number along" {
+	echo x >"$LOW/h1"
+	ln "$LOW/h1" "$LOW/h2"
+	overlay_mount
+	touch "$MNT/h1"
+	overlay_remount
+	old=$(stat -c %i "$MNT/h1")
+	rm "$MNT/h1" "$MNT/h2"
+	for i in {1..20}; do echo "$i" >"$MNT/new$i"; done
+	before=$(cd "$MNT" && stat -c '%n %i' new*)
+	[[ $before != *" $old"* ]]
+	overlay_remount
+	assert_equal "$(cd "$MNT" && stat -c '%n %i' new*)" "$before"
+}

@@ -422,3 +422,50 @@ three_kinds() {
 	END
 	no_hidden_files
 }
+
+@test "a FIFO and a link that are open when they are removed stay what they are" {
+	mkfifo "$LOW/fifo" "$UP/upper"
+	ln -s target "$LOW/link"
+	overlay_mount
+	py "$MNT" <<-'END'
+		import os, stat, sys
+		from ovl import *
+		mnt = sys.argv[1]
+		for name in ('fifo', 'upper'):
+		    fd = os.open(mnt + '/' + name, os.O_RDWR)
+		    os.unlink(mnt + '/' + name)
+		    st = os.fstat(fd)
+		    equal((stat.S_ISFIFO(st.st_mode), st.st_nlink), (True, 0))
+		fd = os.open(mnt + '/link', os.O_PATH | os.O_NOFOLLOW)
+		os.unlink(mnt + '/link')
+		equal(os.fstat(fd).st_nlink, 0)
+	END
+	no_hidden_files
+}
+
+@test "a file without a name keeps its attributes when its directory is gone" {
+	mkdir "$LOW/d"
+	echo data >"$LOW/d/f"
+	overlay_mount
+	py "$MNT" <<-'END'
+		import os, sys
+		from ovl import *
+		mnt = sys.argv[1]
+		fd = os.open(mnt + '/d/f', os.O_RDWR)
+		os.setxattr(fd, 'user.a', b'1')
+		os.unlink(mnt + '/d/f')
+		os.rmdir(mnt + '/d')
+		equal(os.getxattr(fd, 'user.a'), b'1')
+		os.setxattr(fd, 'user.b', b'2')
+		equal(sorted(os.listxattr(fd)), ['user.a', 'user.b'])
+		equal(os.lseek(fd, 0, os.SEEK_DATA), 0)
+		equal(os.fstat(fd).st_nlink, 0)
+		os.mkdir(mnt + '/d')
+		fd = os.open(mnt + '/d', os.O_TMPFILE | os.O_RDWR, 0o600)
+		os.rmdir(mnt + '/d')
+		equal(os.fstat(fd).st_nlink, 0)
+		os.fchmod(fd, 0o640)
+		equal(os.fstat(fd).st_mode & 0o7777, 0o640)
+	END
+	no_hidden_files
+}

@@ -309,3 +309,24 @@ fresh_dir_over_lower_dir() {
 		    equal(read('%s/e%d/f' % (mnt, i)), b'%d\nnew\n' % i)
 	END
 }
+
+@test "redirect_dir=off keeps the names of a file together, inside and outside" {
+	mkdir "$LOW/d"
+	echo one >"$LOW/d/a"
+	ln "$LOW/d/a" "$LOW/d/b"
+	ln "$LOW/d/a" "$LOW/out"
+	overlay_mount -o redirect_dir=off
+	mv "$MNT/d" "$MNT/e"
+	assert_equal "$(stat -c %h "$MNT/e/a" "$MNT/e/b" "$MNT/out" | xargs)" '3 3 3'
+	echo two >>"$MNT/e/a"
+	assert_equal "$(cat "$MNT/e/b" "$MNT/out" | xargs)" 'one two one two'
+}
+
+@test "redirect_dir=off: what is copied with a directory does not inherit its ACL" {
+	mkdir -p "$LOW/d/sub"
+	setfacl -d -m u:1:rwx "$LOW/d"
+	overlay_mount -o redirect_dir=off
+	mv "$MNT/d" "$MNT/e"
+	assert_equal "$(getfacl -cps "$MNT/e/sub" | xargs)" ''
+	assert_equal "$(getfacl -cpd "$MNT/e" | grep -c user:)" 2
+}

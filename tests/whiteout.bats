@@ -578,3 +578,49 @@ expect_history() {
 	assert_names "$MNT/again" new
 	umount "$MNT"
 }
+
+@test "a whiteout in the lowest layer shows in no form" {
+	mkdir "$LOW/x"
+	: >"$LOW/.wh.a"
+	: >"$LOW/x/b"
+	: >"$LOW/x/seen"
+	setfattr -n user.overlay.opaque -v x "$LOW/x"
+	setfattr -n user.overlay.whiteout -v y "$LOW/x/b"
+	overlay_mount
+	assert_names "$MNT/x" seen
+	assert_not_exist "$MNT/x/b"
+	assert_not_exist "$MNT/.wh.a"
+}
+
+@test "what a whiteout hides can be made again where no lower has the directory" {
+	mkdir "$UP/d" "$UP/moved"
+	setfattr -n user.overlay.opaque -v x "$UP/d"
+	for name in dir file link target; do
+		: >"$UP/d/$name"
+		setfattr -n user.overlay.whiteout -v y "$UP/d/$name"
+	done
+	echo x >"$UP/f"
+	overlay_mount
+	assert_names "$MNT/d"
+	mkdir "$MNT/d/dir"
+	echo x >"$MNT/d/file"
+	ln "$MNT/f" "$MNT/d/link"
+	mv "$MNT/moved" "$MNT/d/target"
+	assert_names "$MNT/d" dir file link target
+	overlay_remount
+	assert_names "$MNT/d" dir file link target
+}
+
+@test "a user removes and makes directories that the owner may not write to" {
+	mkdir -m 555 "$UP/marked"
+	: >"$UP/marked/.wh.x"
+	mkdir "$LOW/b"
+	tree_for_user
+	DAEMON_AS=("${USER_CMD[@]}")
+	overlay_mount
+	as_user rmdir "$MNT/marked"
+	as_user rmdir "$MNT/b"
+	as_user mkdir -m 544 "$MNT/b"
+	as_user rmdir "$MNT/b"
+	assert_not_exist "$MNT/b"
+}

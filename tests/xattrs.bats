@@ -205,3 +205,19 @@ HIDDEN=(user.overlay.opaque user.overlay.redirect user.overlay.whiteout user.ove
 	overlay_remount
 	assert_equal "$(sysc getxattr "$MNT" user.a) $(stat -c '%a %Y' "$MNT")" 'b 711 1355270400'
 }
+
+@test "removing an ACL that is not there succeeds, as on ext4" {
+	overlay_mount
+	for f in up low d; do
+		assert_equal "$(sysc removexattr "$MNT/$f" system.posix_acl_access)" ok
+	done
+	assert_upper up
+}
+
+@test "trusted attributes are listed for root only" {
+	need root
+	setfattr -n trusted.secret -v x "$LOW/low"
+	overlay_mount
+	assert_equal "$(sysc listxattr "$MNT/low")" trusted.secret
+	assert_equal "$(user_sysc listxattr "$MNT/low")" ''
+}
