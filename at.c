@@ -168,10 +168,13 @@ int at_removexattr(struct at a, const char *attr)
 int at_unlock(struct at a, mode_t *mode)
 {
 	struct stat st;
-	int r = geteuid() == 0 ? 0 : at_stat(a, &st, 0);
+	int r;
 
 	*mode = 0;
-	if (geteuid() == 0 || r != 0 || S_ISLNK(st.st_mode) || (st.st_mode & S_IWUSR))
+	if (geteuid() == 0)
+		return 0;
+	r = at_stat(a, &st, 0);
+	if (r != 0 || S_ISLNK(st.st_mode) || (st.st_mode & S_IWUSR))
 		return r;
 	*mode = st.st_mode;
 	return at_chmod(a, (st.st_mode & 07777) | S_IRWXU);
