@@ -390,9 +390,10 @@ void options_parse(struct options *opt, int argc, char *argv[])
 		bool last = i + 1 == argc;
 
 		if (a[0] != '-' || a[1] == '\0') {
-			if (nrest == 3)
+			if (nrest < 3)
+				rest[nrest++] = a;
+			else
 				errx(1, "too many arguments: %s", options_show(a));
-			rest[nrest++] = a;
 		} else if (strcmp(a, "--tmp") == 0) {
 			opt->tmp = opt->is_volatile = true;
 		} else if (strcmp(a, "-f") == 0) {
