@@ -413,3 +413,24 @@ teardown() { tree_end; }
 	overlay_umount
 	umount "$LOW/mounted"
 }
+
+@test "lower directories that may be entered but not read are merged by name" {
+	need root
+	LOWERS=("$LOW" "$LOW2")
+	mkdir -p "$LOW/d/sub" "$LOW/o/sub" "$LOW2/d/sub" "$LOW2/o/sub"
+	echo low >"$LOW/d/f"
+	: >"$LOW/d/.wh.gone"
+	mknod "$LOW/d/gone2" c 0 0
+	: >"$LOW/o/.wh..wh..opq"
+	echo low2 | tee "$LOW2/d/gone" "$LOW2/d/gone2" "$LOW2/d/seen" "$LOW2/d/sub/x" "$LOW2/o/leak" \
+		>"$LOW2/o/sub/leak"
+	tree_for_user
+	chown -R 0:0 "$LOW" "$LOW2"
+	chmod 711 "$LOW/d" "$LOW/o"
+	overlay_mount
+	assert_equal "$(as_user cat "$MNT/d/f" "$MNT/d/seen" "$MNT/d/sub/x" | xargs)" 'low low2 low2'
+	for name in d/gone d/gone2 d/.wh.gone o/leak o/sub/leak; do
+		assert_equal "$name $(user_sysc lstat "$MNT/$name")" "$name ENOENT"
+	done
+	assert_equal "$(user_sysc listdir "$MNT/d")" EACCES
+}
