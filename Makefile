@@ -6,11 +6,13 @@ VERSION = $(shell sed -n 's/^#define VERSION "\(.*\)"/\1/p' main.c)
 PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
+BASHDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
+FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 CC ?= cc
-CFLAGS ?= -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong
+CFLAGS ?= -Os -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fno-asynchronous-unwind-tables
 LDFLAGS ?= -Wl,-z,relro,-z,now
 PKG_CONFIG ?= pkg-config
-BATS ?= bats
 BUILD ?= build
 BIN ?= overlayfs
 
@@ -18,8 +20,13 @@ SRCS := $(sort $(wildcard *.c))
 OBJS := $(SRCS:%.c=$(BUILD)/%.o)
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
 SUITES ?= tests/
-SCRIPTS := tools/deps tools/demo .ci/run
-PKGS = fuse3 libbsd-overlay libxxhash
+SEEDS ?= 100
+START ?= 1
+OPS ?= 500
+FORMAT ?= all
+JOBS ?= 2
+SCRIPTS := tools/deps tools/demo tests/suites .ci/run
+PKGS = fuse3 libbsd-overlay libxxhash libarchive
 FUSE_MIN = 3.14
 
 # Asked once, and only when something is compiled: `make demo` may have to install them first.
@@ -64,7 +71,17 @@ check-unit: $(UNIT)
 	done; echo "$$passed passed, $$failed failed"; [ $$failed -eq 0 ]
 
 check-bats: $(BIN)
-	OVERLAYFS=$(abspath $(BIN)) $(BATS) $(SUITES)
+	OVERLAYFS=$(abspath $(BIN)) tests/suites $(JOBS) $(SUITES)
+
+# As long as one likes, e.g. make fuzz-diff SEEDS=2000 FORMAT=wh WHO=user; see CONTRIBUTING.md.
+fuzz-diff: $(BIN)
+	tests/differential/run --binary $(abspath $(BIN)) --keep-going --seeds $(SEEDS) --start $(START) \
+		--ops $(OPS) --format $(FORMAT) --jobs $(JOBS) $(if $(WHO),--user $(WHO))
+
+# What takes minutes, or large packages.
+check-slow:
+	@tools/deps check slow
+	@$(MAKE) check-bats JOBS=1 SUITES=tests/slow
 
 demo:
 	@tools/deps demo
@@ -89,22 +106,30 @@ asan tsan:
 lint:
 	@tools/deps lint
 	clang-format --dry-run -Werror $(wildcard *.[ch] tests/unit/*.[ch])
-	clang-tidy --quiet --warnings-as-errors='*' $(SRCS) -- -std=gnu11 $(DEFS) $(PKG_CFLAGS)
+	printf '%s\n' $(SRCS) | xargs -n 4 -P $(JOBS) sh -c 'exec clang-tidy --quiet \
+		--warnings-as-errors="*" "$$@" -- -std=gnu11 $(DEFS) $(PKG_CFLAGS)' sh
 	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
 		--error-exitcode=1 $(DEFS) $(subst -isystem ,-I,$(PKG_CFLAGS)) $(SRCS)
 	shellcheck $(SCRIPTS)
-	shellcheck -s bats -e SC2016,SC2119,SC2120 $(wildcard tests/*.bats tests/*.bash)
+	shellcheck -s bash completions/overlayfs.bash
+	shellcheck -s bats -e SC2016,SC2119,SC2120 $(wildcard tests/*.bats tests/*/*.bats tests/*.bash)
 	mandoc -Tlint -Wwarning overlayfs.1
 
 # With a PREFIX of /usr/local or /usr, mount -t fuse.overlayfs needs nothing more: mount(8) removes
 # PATH, and mount.fuse3 has sh run the "overlayfs" that it finds in its built-in path.
 install: $(BIN)
-	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(BASHDIR) \
+		$(DESTDIR)$(ZSHDIR) $(DESTDIR)$(FISHDIR)
 	install -m 755 $(BIN) $(DESTDIR)$(BINDIR)/overlayfs
 	install -m 644 overlayfs.1 $(DESTDIR)$(MANDIR)/man1/overlayfs.1
+	install -m 644 completions/overlayfs.bash $(DESTDIR)$(BASHDIR)/overlayfs
+	install -m 644 completions/_overlayfs $(DESTDIR)$(ZSHDIR)/_overlayfs
+	install -m 644 completions/overlayfs.fish $(DESTDIR)$(FISHDIR)/overlayfs.fish
 
 uninstall:
-	rm -f $(DESTDIR)$(BINDIR)/overlayfs $(DESTDIR)$(MANDIR)/man1/overlayfs.1
+	rm -f $(DESTDIR)$(BINDIR)/overlayfs $(DESTDIR)$(MANDIR)/man1/overlayfs.1 \
+		$(DESTDIR)$(BASHDIR)/overlayfs $(DESTDIR)$(ZSHDIR)/_overlayfs \
+		$(DESTDIR)$(FISHDIR)/overlayfs.fish
 
 dist:
 	git archive --prefix=overlayfs-$(VERSION)/ -o overlayfs-$(VERSION).tar.gz HEAD
@@ -112,6 +137,7 @@ dist:
 clean:
 	rm -rf build build-asan build-tsan overlayfs overlayfs-*.tar.gz
 
-.PHONY: all check check-unit check-bats demo bench asan tsan lint install uninstall dist clean
+.PHONY: all check check-unit check-bats check-slow fuzz-diff demo bench asan tsan lint install \
+	uninstall dist clean
 
 -include $(OBJS:.o=.d) $(UNIT:=.d)

@@ -17,6 +17,14 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#ifndef SYS_fchmodat2
+#ifdef __alpha__
+#define SYS_fchmodat2 562
+#else
+#define SYS_fchmodat2 452
+#endif
+#endif
+
 enum { PROC_PATH_MAX = sizeof("/proc/self/fd/") + 11 + 1 + 255 };
 
 struct linux_dirent {
@@ -46,7 +54,7 @@ int at_stat(struct at a, struct stat *st, int flags)
 	return fstatat(a.fd, a.name, st, flags) == -1 ? -errno : 0;
 }
 
-int at_open(struct at a, int flags, mode_t mode)
+static int open_once(struct at a, int flags, mode_t mode)
 {
 	char path[PROC_PATH_MAX];
 	bool follow;
@@ -61,6 +69,14 @@ int at_open(struct at a, int flags, mode_t mode)
 	return fd == -1 ? -errno : fd;
 }
 
+int at_open(struct at a, int flags, mode_t mode)
+{
+	int fd = open_once(a, flags | O_NONBLOCK, mode);
+
+	/* Not a FIFO, then, but a file with a lease, which ends soon. */
+	return fd == -EWOULDBLOCK ? open_once(a, flags, mode) : fd;
+}
+
 int at_open_quiet(struct at a, int flags)
 {
 	int fd = at_open(a, flags | O_NOATIME, 0);
@@ -68,7 +84,7 @@ int at_open_quiet(struct at a, int flags)
 	return fd == -EPERM ? at_open(a, flags, 0) : fd;
 }
 
-int at_chmod(struct at a, mode_t mode)
+static int chmod_proc(struct at a, mode_t mode)
 {
 	char path[PROC_PATH_MAX];
 	bool follow;
@@ -81,9 +97,19 @@ int at_chmod(struct at a, mode_t mode)
 	fd = at_open(a, O_PATH, 0);
 	if (fd < 0)
 		return fd;
-	r = at_chmod((struct at){fd, ""}, mode);
+	r = chmod_proc((struct at){fd, ""}, mode);
 	close(fd);
 	return r;
+}
+
+/* Linux 6.6 has one call for it. EPERM may be the answer of a seccomp filter that is older. */
+int at_chmod(struct at a, mode_t mode)
+{
+	static const int flags = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH;
+
+	if (syscall(SYS_fchmodat2, a.fd, a.name, mode, flags) == 0)
+		return 0;
+	return errno == ENOSYS || errno == EPERM || errno == EINVAL ? chmod_proc(a, mode) : -errno;
 }
 
 int at_chown(struct at a, uid_t uid, gid_t gid)
@@ -223,8 +249,8 @@ int at_list(int fd, int (*each)(void *arg, const char *name, unsigned char type,
 	if (buf == NULL)
 		return -ENOMEM;
 	while (r == 0 && (n = syscall(SYS_getdents64, fd, buf, size)) != 0) {
-		if (n == -1) {
-			r = -errno;
+		if (n == -1) { /* ENOENT: the directory itself was removed */
+			r = errno == ENOENT ? 0 : -errno;
 			break;
 		}
 		for (char *p = buf; r == 0 && p < buf + n;) {

@@ -31,7 +31,10 @@ struct at {
  */
 int at_stat(struct at a, struct stat *st, int flags);
 
-/* open(2) with O_NOFOLLOW and O_CLOEXEC added; returns the descriptor. */
+/*
+ * open(2) with O_NOFOLLOW and O_CLOEXEC added; returns the descriptor. Does not
+ * wait for the other end of a FIFO, which may have taken a file's place.
+ */
 int at_open(struct at a, int flags, mode_t mode);
 
 /*
@@ -73,7 +76,7 @@ int at_link(struct at a, struct at to);
 /* Remove a file, or a directory with everything below it. */
 int at_remove_tree(struct at a);
 
-/* Copy the names of a directory to call back; "." and ".." are left out. */
+/* Call back with the names in a directory; "." and ".." are left out. A removed one has none. */
 int at_list(int fd, int (*each)(void *arg, const char *name, unsigned char type, ino_t ino),
 	    void *arg);
 

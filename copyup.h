@@ -28,9 +28,9 @@ int copyup_entry(const struct ovl *o, struct entry *e, bool truncate);
 int copyup_hidden(const struct ovl *o, struct hidden *h);
 
 /*
- * Copy a whole merged directory, staged, for a rename without redirects. The
- * copies keep their inode numbers.
+ * The same for a directory and all that it shows: what remains in lowers could
+ * be cut off. All keep their inode numbers, wherever the directory goes.
  */
-int copyup_tree(const struct ovl *o, struct dir *d, struct at staged);
+int copyup_tree(const struct ovl *o, struct dir **dp);
 
 #endif

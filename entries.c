@@ -20,12 +20,13 @@
 #include "whiteout.h"
 #include "work.h"
 
-int entries_parent(const struct ovl *o, const char *path, struct dir **dp, const char **name)
+int entries_dir(const struct ovl *o, const char *path, struct dir **dp, const char **name)
 {
 	const char *slash = strrchr(path, '/');
 	char parent[PATH_MAX];
 	int r;
 
+	*dp = NULL; /* a rename gives back what it has */
 	*name = slash + 1;
 	if (!o->writable)
 		return -EROFS;
@@ -38,6 +39,22 @@ int entries_parent(const struct ovl *o, const char *path, struct dir **dp, const
 	memcpy(parent, path, (size_t)(slash - path));
 	parent[slash - path] = '\0';
 	r = layers_dir(o, parent, dp);
+	/* Two trees would be mixed when what is hidden is shown again. */
+	if (r == 0 && o->hide != NULL &&
+	    (layers_unwanted(o, *dp, 0, *name, S_IFDIR) ||
+	     layers_unwanted(o, *dp, 0, *name, S_IFREG))) {
+		dir_put(o, *dp);
+		*dp = NULL;
+		r = -EPERM;
+	}
+	return r;
+}
+
+/* The same in the upper. */
+static int parent_for(const struct ovl *o, const char *path, struct dir **dp, const char **name)
+{
+	int r = entries_dir(o, path, dp, name);
+
 	if (r != 0)
 		return r;
 	r = copyup_dir(o, dp);
@@ -57,15 +74,17 @@ static int give(const struct ovl *o, const struct part *p, struct at a, mode_t m
 		const struct caller *by)
 {
 	bool inherit = p->flags & PART_SETGID;
+	struct stat st;
 	int r;
 
 	if (!o->privileged || o->squash ||
 	    (by->uid == geteuid() && (inherit || by->gid == getegid())))
 		return 0;
 	r = at_chown(a, by->uid, inherit ? (gid_t)-1 : by->gid);
-	if (r == 0 && !S_ISLNK(mode) && !S_ISDIR(mode) && (mode & (S_ISUID | S_ISGID)))
-		r = at_chmod(a, mode & 07777);
-	return r;
+	if (r != 0 || S_ISLNK(mode) || S_ISDIR(mode) || !(mode & (S_ISUID | S_ISGID)))
+		return r;
+	r = at_stat(a, &st, 0); /* a default ACL may have taken other bits */
+	return r == 0 ? at_chmod(a, (st.st_mode & 01777) | (mode & (S_ISUID | S_ISGID))) : r;
 }
 
 /* What is to be made, for the one function that makes it. */
@@ -135,7 +154,7 @@ static int make_path(const struct ovl *o, const char *path, const struct new_ent
 {
 	struct dir *d;
 	const char *name;
-	int r = entries_parent(o, path, &d, &name);
+	int r = parent_for(o, path, &d, &name);
 
 	if (r != 0)
 		return r;
@@ -182,7 +201,7 @@ int entries_tmpfile(const struct ovl *o, const char *path, int flags, mode_t mod
 {
 	struct dir *d;
 	const char *name;
-	int fd, r = entries_parent(o, path, &d, &name);
+	int fd, r = parent_for(o, path, &d, &name);
 
 	if (r != 0)
 		return r;
@@ -217,7 +236,7 @@ int entries_link_bare(const struct ovl *o, struct at file, const char *path)
 {
 	struct dir *d;
 	const char *name;
-	int r = entries_parent(o, path, &d, &name);
+	int r = parent_for(o, path, &d, &name);
 
 	if (r == 0) {
 		r = link_into(o, d, file, name);
@@ -230,13 +249,13 @@ int entries_link(const struct ovl *o, struct entry *e, const char *path)
 {
 	struct dir *d;
 	const char *name;
-	int r = entries_parent(o, path, &d, &name);
+	int r = parent_for(o, path, &d, &name);
 
 	if (r != 0)
 		return r;
 	r = copyup_entry(o, e, false);
 	if (r == 0 && e->ino != inodes_identity(o, &e->st))
-		r = inodes_mark(o, dir_upper(o, d));
+		r = inodes_mark(o, d);
 	if (r == 0)
 		r = link_into(o, d, e->at, name);
 	dir_put(o, d);
@@ -265,6 +284,9 @@ static int remove_name(const struct ovl *o, struct entry *e)
 		r = layers_below(o, d, e->name, &below);
 	if (r != 0)
 		goto out;
+	r = inodes_index_note(o, e);
+	if (r != 0)
+		goto out;
 	if (!e->upper || e->indexed)
 		r = whiteout_create(o, d, e->name);
 	else if (below)
@@ -273,6 +295,8 @@ static int remove_name(const struct ovl *o, struct entry *e)
 		r = -errno;
 	if (r == 0)
 		entries_removed(o, e);
+	else
+		inodes_index_keep(o, e);
 out:
 	dir_put(o, d);
 	return r;
@@ -288,10 +312,8 @@ int entries_unlink(const struct ovl *o, struct entry *e)
 static int remove_dir(const struct ovl *o, struct dir *parent, struct dir *d, const char *name)
 {
 	bool below;
-	int r = readdir_empty(o, d);
+	int r = layers_below(o, parent, name, &below);
 
-	if (r == 0)
-		r = layers_below(o, parent, name, &below);
 	if (r != 0)
 		return r;
 	if (dir_upper(o, d) == NULL)
@@ -307,12 +329,16 @@ int entries_rmdir(const struct ovl *o, const char *path)
 	const char *name;
 	int r;
 
-	r = entries_parent(o, path, &parent, &name);
+	r = entries_dir(o, path, &parent, &name);
 	if (r != 0)
 		return r == -EINVAL ? -ENOENT : r;
 	r = layers_dir(o, path, &d);
 	if (r == 0) {
-		r = d->nparts == 0 ? -EBUSY : remove_dir(o, parent, d, name);
+		r = d->nparts == 0 ? -EBUSY : readdir_empty(o, d);
+		if (r == 0)
+			r = copyup_dir(o, &parent);
+		if (r == 0)
+			r = remove_dir(o, parent, d, name);
 		dir_put(o, d);
 	}
 	if (r == 0)

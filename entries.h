@@ -40,10 +40,12 @@ int entries_unlink(const struct ovl *o, struct entry *e);
 int entries_rmdir(const struct ovl *o, const char *path);
 
 /*
- * The directory in which a new entry `path` is to be made, in the upper, and
- * its name within path. -EROFS, -EINVAL for a reserved name, -ENAMETOOLONG.
+ * The directory in which an entry `path` is, or is to be made, and its name within
+ * path. It need not be in the upper yet, so that what can be refused is refused
+ * before anything is copied up. -EROFS, -EINVAL for a reserved name, -ENAMETOOLONG.
+ * *dp is NULL after an error.
  */
-int entries_parent(const struct ovl *o, const char *path, struct dir **dp, const char **name);
+int entries_dir(const struct ovl *o, const char *path, struct dir **dp, const char **name);
 
 /* Bookkeeping after the file e was removed from, or replaced in, the upper. */
 void entries_removed(const struct ovl *o, const struct entry *e);

@@ -113,6 +113,34 @@ void files_close(const struct ovl *o, struct file *f)
 	free(f);
 }
 
+static bool dup_from(struct files_list *list, uint64_t node, struct file *copy)
+{
+	struct file *f;
+
+	TAILQ_FOREACH(f, list, list) {
+		if (f->node != node)
+			continue;
+		*copy = *f;
+		copy->fd = fcntl(f->fd, F_DUPFD_CLOEXEC, 0);
+		return copy->fd != -1;
+	}
+	return false;
+}
+
+bool files_dup_node(const struct ovl *o, uint64_t node, struct file *f)
+{
+	bool found;
+
+	if (node == 0) /* as files have whose node is not known yet */
+		return false;
+	pthread_mutex_lock(&o->files->lock);
+	found = dup_from(&o->files->upper, node, f);
+	for (int i = 0; !found && i < FILE_BUCKETS; i++)
+		found = dup_from(&o->files->lower[i], node, f);
+	pthread_mutex_unlock(&o->files->lock);
+	return found;
+}
+
 unsigned long files_generation(const struct ovl *o)
 {
 	return o->files->generation;

@@ -21,6 +21,8 @@ struct file {
 	int fd;
 	int flags; /* of open(2), as the user gave them */
 	uint64_t ino;
+	atomic_ullong node; /* libfuse's, that it counts as open */
+	bool node_used;	    /* to be given back with nodes_done */
 	bool lower;
 	struct hidden *hidden; /* what it is part of, or NULL */
 	TAILQ_ENTRY(file) list;
@@ -34,6 +36,7 @@ struct hidden {
 	struct file file;
 	struct stat st; /* when it was hidden */
 	bool upper;
+	bool released; /* libfuse believes its hidden name to be removed */
 };
 
 int files_init(struct ovl *o);
@@ -46,6 +49,11 @@ void files_destroy(struct ovl *o);
  */
 struct file *files_add(const struct ovl *o, int fd, int flags, uint64_t ino, bool lower);
 void files_close(const struct ovl *o, struct file *f);
+/*
+ * If libfuse's node is open: a copy of the file, whose descriptor belongs to the
+ * caller. Asks all that is open.
+ */
+bool files_dup_node(const struct ovl *o, uint64_t node, struct file *f);
 unsigned long files_generation(const struct ovl *o);
 
 /* The lower file ino was copied up to a: show that to all that have it open or hidden. */

@@ -13,12 +13,14 @@
  *
  * with the size and times of the lower file, and its directory is marked with
  * XATTR_NUMBERED, so that no look-up elsewhere need ask for it. Where a file
- * cannot carry an attribute (links, devices) the number is kept in memory.
+ * cannot carry an attribute (links, devices), or an ordinary daemon may not read
+ * it (the owner's read bit is missing), the number is kept in memory.
  *
  * The index: when a lower file with several names is copied up, the copy gets
  * a further link in the work directory's index/, named by its number. The other
  * lower names of the file follow it there. index/NUMBER.links, a symbolic link,
- * holds how many lower names are neither removed nor copied up.
+ * holds how many lower names are neither removed nor copied up, and the path of
+ * the one that is about to be.
  */
 #ifndef INODES_H
 #define INODES_H
@@ -36,8 +38,11 @@ uint64_t inodes_path_number(uint64_t dir, const char *name);
 /* The number of a file by its identity. */
 uint64_t inodes_identity(const struct ovl *o, const struct stat *st);
 
-/* A file system's identity: its id where it has one, else its device number. */
-uint64_t inodes_fsid(int fd, dev_t dev);
+/*
+ * A file system's id, which its next mount has too; 0: it has none (FUSE, NFS).
+ * Device numbers of those are of no use, being given out anew at each mount.
+ */
+uint64_t inodes_fsid(int fd);
 
 /* Set d->ino and d->pure of a directory being loaded. */
 int inodes_dir_number(const struct ovl *o, struct dir *parent, const char *name, struct dir *d);
@@ -57,8 +62,30 @@ void inodes_present(const struct ovl *o, uint64_t ino, struct stat *st);
  */
 int inodes_store(const struct ovl *o, struct at a, uint64_t ino, const struct stat *st);
 
+/* The daemon will not be able to read its attributes: keep an upper file's number in memory. */
+int inodes_keep(const struct ovl *o, const struct stat *st, uint64_t ino);
+
+/* What a copied-up file carries of the lower one. */
+struct origin {
+	uint64_t ino;
+	off_t size;
+	struct timespec mtime, ctime;
+};
+
+/* -ENODATA when it carries nothing, or only a number. */
+int inodes_origin(struct at a, mode_t mode, struct origin *origin);
+
+/* Whether st is the lower file as it was at copy-up. */
+bool inodes_is_origin(const struct origin *origin, const struct stat *st);
+
+/*
+ * The lower file has been moved away and back, so its ctime is another: let a
+ * copy of it (-ENODATA: it is none) know.
+ */
+int inodes_refresh_origin(struct at a, mode_t mode, const struct stat *st);
+
 /* Say that the upper directory may hold entries that carry a number. */
-int inodes_mark(const struct ovl *o, struct part *upper);
+int inodes_mark(const struct ovl *o, struct dir *d);
 
 /* An upper file's last name is gone: forget what memory holds of it. */
 void inodes_gone(const struct ovl *o, const struct stat *st);
@@ -70,6 +97,32 @@ void inodes_gone(const struct ovl *o, const struct stat *st);
  */
 int inodes_index_add(const struct ovl *o, uint64_t ino, struct at staged, const struct stat *st);
 int inodes_index_take(const struct ovl *o, uint64_t ino, const struct stat *st);
+
+/*
+ * To be called before that, and for any entry: should the daemon be killed before
+ * the name is taken off, the next mount looks whether it has gone. _keep: it stays.
+ */
+int inodes_index_note(const struct ovl *o, const struct entry *e);
+void inodes_index_keep(const struct ovl *o, const struct entry *e);
+
+/*
+ * Whether the index knows of file ino. A lower file that lost a name has others
+ * as long as it does.
+ */
+bool inodes_indexed(const struct ovl *o, uint64_t ino);
+
+/*
+ * Go through the files of the index: number and the copy's attributes, or NULL
+ * where no copy is there, only the count of names.
+ */
+int inodes_index_each(const struct ovl *o,
+		      int (*each)(void *arg, uint64_t ino, const struct stat *st), void *arg);
+
+/* Take a file out of the index: all its names are in one place now. */
+int inodes_index_drop(const struct ovl *o, uint64_t ino);
+
+/* Whether a lower name may be there that follows a copied-up file. */
+bool inodes_have_followers(const struct ovl *o);
 
 /* An upper name of file ino was removed: end its index entry if it was the last. */
 void inodes_index_check(const struct ovl *o, uint64_t ino);

@@ -11,12 +11,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "filter.h"
 #include "inodes.h"
 #include "whiteout.h"
 
@@ -50,6 +52,8 @@ static bool single_name(const char *name)
 
 bool layers_hidden(const struct ovl *o, const struct stat *st)
 {
+	if (o->private_dev != 0 && st->st_ino == o->private_ino && st->st_dev == o->private_dev)
+		return true;
 	if (!o->writable)
 		return false;
 	return (st->st_ino == o->layer[0].ino && st->st_dev == o->layer[0].dev) ||
@@ -59,6 +63,16 @@ bool layers_hidden(const struct ovl *o, const struct stat *st)
 static bool is_upper(const struct ovl *o, unsigned layer)
 {
 	return o->writable && layer == 0;
+}
+
+bool layers_unwanted(const struct ovl *o, const struct dir *d, unsigned layer, const char *name,
+		     mode_t mode)
+{
+	struct stat st = {.st_mode = mode};
+	char path[PATH_MAX + NAME_MAX + 2];
+
+	snprintf(path, sizeof(path), "%s/%s", is_upper(o, layer) ? d->path : d->lower_path, name);
+	return filter_leaves_out(o->hide, path, &st, false);
 }
 
 /* A lower does not change, so its file system need not ask anybody. */
@@ -268,6 +282,17 @@ void layers_drop(const struct ovl *o, const char *path)
 	drop(o, path, false);
 }
 
+void layers_settle(const struct ovl *o, const struct dir *d)
+{
+	bool cached;
+
+	pthread_mutex_lock(&o->cache->lock);
+	cached = d->cached;
+	pthread_mutex_unlock(&o->cache->lock);
+	if (!cached)
+		layers_drop(o, d->path);
+}
+
 /* Loading a directory. */
 
 struct loading {
@@ -376,8 +401,8 @@ static char *join(const char *path, const char *name)
 /* What one part of the parent says of name. */
 enum found { FOUND_NOTHING, FOUND_STOP, FOUND_OTHER, FOUND_DIR, FOUND_SELF };
 
-static int look(const struct ovl *o, struct part *p, const char *name, struct stat *st,
-		enum found *what)
+static int look(const struct ovl *o, const struct dir *d, struct part *p, const char *name,
+		struct stat *st, enum found *what)
 {
 	int r = at_stat((struct at){p->fd, name}, st, stat_flags(o, p->layer));
 
@@ -390,6 +415,8 @@ static int look(const struct ovl *o, struct part *p, const char *name, struct st
 	}
 	if (r != 0)
 		return r;
+	if (o->hide != NULL && layers_unwanted(o, d, p->layer, name, st->st_mode))
+		return 0;
 	if (whiteout_is(p, name, st))
 		*what = FOUND_STOP;
 	else if (!S_ISDIR(st->st_mode))
@@ -411,7 +438,7 @@ static int load_part(const struct ovl *o, struct loading *l, struct dir *parent,
 	struct marks m;
 	struct stat st;
 	enum found what;
-	int r = look(o, p, *name, &st, &what);
+	int r = look(o, parent, p, *name, &st, &what);
 
 	if (r != 0 || what == FOUND_NOTHING)
 		return r;
@@ -423,6 +450,10 @@ static int load_part(const struct ovl *o, struct loading *l, struct dir *parent,
 	if (what != FOUND_DIR)
 		return 0;
 	r = add_dir(o, l, (struct at){p->fd, *name}, p->layer, &st, &m);
+	if (r == -ENOENT || r == -ENOTDIR) { /* somebody was faster: removed, replaced */
+		*stop = r == -ENOTDIR;
+		return *stop && l->d->nparts == 0 ? r : 0;
+	}
 	if (r != 0)
 		return r;
 	if (m.opaque) {
@@ -581,7 +612,7 @@ int layers_find_in(const struct ovl *o, struct dir *d, const char *name, struct 
 	for (unsigned i = 0; i < d->nparts; i++) {
 		enum found what;
 
-		r = look(o, &d->part[i], name, &e->st, &what);
+		r = look(o, d, &d->part[i], name, &e->st, &what);
 		if (r != 0)
 			break;
 		if (what == FOUND_NOTHING)
@@ -668,7 +699,8 @@ void entry_done(const struct ovl *o, struct entry *e)
 	e->dir = NULL;
 }
 
-int layers_below(const struct ovl *o, struct dir *d, const char *name, bool *exists)
+int layers_below_layer(const struct ovl *o, struct dir *d, unsigned layer, const char *name,
+		       bool *exists)
 {
 	struct stat st;
 	enum found what;
@@ -677,9 +709,9 @@ int layers_below(const struct ovl *o, struct dir *d, const char *name, bool *exi
 	for (unsigned i = 0; i < d->nparts; i++) {
 		int r;
 
-		if (is_upper(o, d->part[i].layer))
+		if (d->part[i].layer <= layer)
 			continue;
-		r = look(o, &d->part[i], name, &st, &what);
+		r = look(o, d, &d->part[i], name, &st, &what);
 		if (r != 0)
 			return r;
 		if (what == FOUND_NOTHING)
@@ -688,4 +720,9 @@ int layers_below(const struct ovl *o, struct dir *d, const char *name, bool *exi
 		return 0;
 	}
 	return 0;
+}
+
+int layers_below(const struct ovl *o, struct dir *d, const char *name, bool *exists)
+{
+	return layers_below_layer(o, d, 0, name, exists);
 }

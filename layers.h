@@ -20,6 +20,9 @@
 #include <time.h>
 
 #include "at.h"
+#include "copy.h"
+
+struct filter;
 
 enum whiteout_format { WHITEOUT_WH, WHITEOUT_CHARDEV, WHITEOUT_XATTR };
 
@@ -28,7 +31,7 @@ struct layer {
 	int fd;
 	dev_t dev;
 	ino_t ino;
-	uint64_t fsid; /* names the file system also after a reboot, see inodes.h */
+	uint64_t fsid; /* names the file system also after a reboot, see stack.c */
 	char *path;    /* absolute, for messages */
 };
 
@@ -44,6 +47,7 @@ struct ovl {
 	bool privileged; /* may chown and make devices: root of its user namespace */
 	bool redirect_dir;
 	bool is_volatile;
+	enum copy_safety safety; /* of copies in the upper */
 	bool acl;
 	bool xattrs; /* the upper takes attributes of the user namespace */
 	bool squash;
@@ -53,6 +57,9 @@ struct ovl {
 	enum whiteout_format format;
 	dev_t self_dev; /* our own mount; 0 while it is not known */
 	struct stat work_st;
+	const struct filter *hide; /* what is not shown, or NULL */
+	dev_t private_dev;	   /* nor is this directory of lowers; 0: there is none */
+	ino_t private_ino;
 	int workfd;  /* new entries are built here, on the upper's file system */
 	int indexfd; /* copied-up files that have several names, see inodes.h */
 
@@ -65,9 +72,10 @@ struct ovl {
 enum {
 	PART_WHITEOUTS = 1 << 0,  /* may have .wh. files */
 	PART_XWHITEOUTS = 1 << 1, /* empty files with an attribute may be whiteouts */
-	PART_NUMBERED = 1 << 2,	  /* may have entries that carry their inode number */
+	PART_NUMBERED = 1 << 2,	  /* may have entries that carry their inode number, or redirects */
 	PART_SETGID = 1 << 3,
 	PART_DEFAULT_ACL = 1 << 4,
+	PART_IMPURE = 1 << 5, /* kernel overlayfs copied up to it, maybe without data */
 };
 
 struct part {
@@ -144,6 +152,10 @@ void entry_done(const struct ovl *o, struct entry *e);
 /* Whether a layer below the upper shows name in d: what a whiteout would hide. */
 int layers_below(const struct ovl *o, struct dir *d, const char *name, bool *exists);
 
+/* The same for what lies below any layer. */
+int layers_below_layer(const struct ovl *o, struct dir *d, unsigned layer, const char *name,
+		       bool *exists);
+
 /* A merged directory by path ("" or "/a/b"); give it back with dir_put. */
 int layers_dir(const struct ovl *o, const char *path, struct dir **dp);
 void dir_put(const struct ovl *o, struct dir *d);
@@ -155,11 +167,24 @@ struct part *dir_upper(const struct ovl *o, struct dir *d);
 /* The directory's own attributes: those of its top part. */
 int dir_stat(const struct ovl *o, struct dir *d, struct stat *st);
 
+/*
+ * A mark was made in d's upper part. When d is not the one in the cache (any more),
+ * another thread may have loaded it without the mark: that is forgotten.
+ */
+void layers_settle(const struct ovl *o, const struct dir *d);
+
 /* Forget path, or all below it too, after a change. */
 void layers_drop(const struct ovl *o, const char *path);
 void layers_drop_tree(const struct ovl *o, const char *path);
 
 /* The upper or the work directory itself, seen through a lower: to be hidden. */
 bool layers_hidden(const struct ovl *o, const struct stat *st);
+
+/*
+ * Whether o->hide, which must be set, has name in d, seen in this part. In a
+ * lower the name counts that a file had there, wherever its directory is now.
+ */
+bool layers_unwanted(const struct ovl *o, const struct dir *d, unsigned layer, const char *name,
+		     mode_t mode);
 
 #endif

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,6 +112,24 @@ static int run_fusermount(const char *path)
 	if (pid == -1 || waitpid(pid, &status, 0) == -1)
 		err(1, "fusermount3");
 	return status == 0 ? 0 : 1;
+}
+
+int mounts_detach(const char *path)
+{
+	char *argv[] = {"fusermount3", "-u", "-q", "-z", "--", (char *)(uintptr_t)path, NULL};
+	int status, r;
+	pid_t pid;
+
+	if (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
+		return 0;
+	if (errno != EPERM)
+		return -errno;
+	r = posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ);
+	if (r != 0)
+		return -r;
+	if (waitpid(pid, &status, 0) == -1)
+		return -errno;
+	return status == 0 ? 0 : -EPERM;
 }
 
 /* The mount is gone at once; its daemon still writes back and cleans up. */

@@ -13,6 +13,12 @@
 /* Whether an overlayfs is mounted at path. Does not touch what is mounted. */
 bool mounts_is_ours(const char *path);
 
+/*
+ * Take a mount of ours from its mount point, an absolute path without links in
+ * it; who has files open in it keeps the tree. 0 or -errno. Thread-safe.
+ */
+int mounts_detach(const char *path);
+
 /* The command "umount": returns the exit status. */
 int mounts_umount(int argc, char *argv[]);
 

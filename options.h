@@ -27,6 +27,13 @@ struct options {
 	bool noacl;
 	bool allow_other; /* or allow_root was given */
 	bool clone_fd;
+
+	/* Set by who mounts for a while, not on the command line; see session.h. */
+	bool watched;
+	int ready_fd;
+	int life_fd;
+	const struct filter *hide;
+	const char *private_dir;
 };
 
 /*

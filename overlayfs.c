@@ -19,26 +19,25 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "copy.h"
 #include "copyup.h"
 #include "entries.h"
 #include "files.h"
 #include "inodes.h"
+#include "leaving.h"
 #include "mounts.h"
 #include "readdir.h"
 #include "rename.h"
+#include "setid.h"
+#include "targets.h"
 #include "wire.h"
+#include "work.h"
 #include "xattr.h"
 
 /* Bytes of one entry in a listing with attributes: fuse_entry_out, fuse_dirent, name. */
 enum { DIRENTPLUS = 128 + 24, DIRENT = 24 };
 
 #define ACL_PREFIX "system.posix_acl_"
-
-/* An open directory. */
-struct listdir {
-	struct dir *d;
-	struct listing l;
-};
 
 static const struct ovl *ovl(void)
 {
@@ -107,9 +106,9 @@ static int find_upper(const char *path, const struct fuse_file_info *fi, struct 
  */
 static void hidden_links(const struct hidden *h, struct stat *st)
 {
-	if (S_ISDIR(st->st_mode) || (!h->upper && h->st.st_nlink == 1))
+	if (S_ISDIR(st->st_mode) || (!h->upper && !inodes_indexed(ovl(), h->file.ino)))
 		st->st_nlink = 0;
-	if (st->st_nlink > 0 && files_is_hidden_name(h->name))
+	if (st->st_nlink > 0 && !h->released && files_is_hidden_name(h->name))
 		st->st_nlink++;
 }
 
@@ -125,9 +124,19 @@ static int stat_file(const struct file *f, struct stat *st)
 	return 0;
 }
 
+/* The layer lost the name, but somebody has the file open. */
+static int stat_lost(struct file *f, struct stat *st)
+{
+	int r = stat_file(f, st);
+
+	close(f->fd);
+	return r;
+}
+
 static int ovl_getattr(const char *path, struct stat *st, struct fuse_file_info *fi)
 {
 	struct hidden *h = hidden_of(path, fi);
+	struct file f;
 	struct entry e;
 	int r;
 
@@ -138,6 +147,8 @@ static int ovl_getattr(const char *path, struct stat *st, struct fuse_file_info 
 	if (fi != NULL)
 		return stat_file(handle(fi), st);
 	r = layers_lookup(ovl(), path, &e);
+	if ((r == -ENOENT || r == -ENOTDIR) && files_dup_node(ovl(), wire_getattr_node(), &f))
+		return stat_lost(&f, st);
 	if (r != 0)
 		return r;
 	*st = e.st;
@@ -149,11 +160,10 @@ static int ovl_getattr(const char *path, struct stat *st, struct fuse_file_info 
 static int ovl_readlink(const char *path, char *buf, size_t size)
 {
 	struct entry e;
-	int r = layers_lookup(ovl(), path, &e);
+	int r = find(path, NULL, &e);
 
-	if (r != 0)
-		return r;
-	r = at_readlink(e.at, buf, size);
+	if (r == 0)
+		r = at_readlink(e.at, buf, size);
 	entry_done(ovl(), &e);
 	return r == -ENAMETOOLONG ? 0 : r;
 }
@@ -172,6 +182,8 @@ static int ovl_chmod(const char *path, mode_t mode, struct fuse_file_info *fi)
 
 	if (r != 0)
 		return r;
+	if (!ovl()->privileged && !(mode & S_IRUSR) && e.upper)
+		inodes_keep(ovl(), &e.st, e.ino);
 	r = at_chmod(e.at, mode & 07777);
 	changed(path, &e);
 	entry_done(ovl(), &e);
@@ -182,6 +194,7 @@ static int ovl_chown(const char *path, uid_t uid, gid_t gid, struct fuse_file_in
 {
 	const struct ovl *o = ovl();
 	struct entry e;
+	bool may;
 	int r;
 
 	if (o->squash) /* the owner is only shown */
@@ -189,10 +202,17 @@ static int ovl_chown(const char *path, uid_t uid, gid_t gid, struct fuse_file_in
 				       (gid == (gid_t)-1 || gid == o->squash_gid)
 			       ? 0
 			       : -EPERM;
+	if (uid == (uid_t)-1 && gid == (gid_t)-1) {
+		r = find(path, fi, &e);
+		may = r == 0 && setid_may_clear(e.at);
+		entry_done(o, &e);
+		if (!may)
+			return r;
+	}
 	r = find_upper(path, fi, &e);
 	if (r != 0)
 		return r;
-	r = at_chown(e.at, uid, gid);
+	r = setid_chown(ovl(), e.at, uid, gid);
 	changed(path, &e);
 	entry_done(o, &e);
 	return r;
@@ -221,23 +241,39 @@ static int truncate_at(struct at a, off_t size)
 	return r;
 }
 
+/* What is refused is refused before anything is copied. */
+static int copyup_truncate(struct entry *e, off_t size)
+{
+	int r = 0;
+
+	if (ovl()->writable && !e->upper && size > e->st.st_size)
+		r = work_fits(ovl(), size);
+	return r == 0 ? copyup_entry(ovl(), e, size == 0) : r;
+}
+
 static int ovl_truncate(const char *path, off_t size, struct fuse_file_info *fi)
 {
 	struct entry e;
 	int r;
 
-	if (fi != NULL && handle(fi)->hidden == NULL)
-		return ftruncate(handle(fi)->fd, size) == -1 ? -errno : 0;
+	if (fi != NULL && handle(fi)->hidden == NULL) {
+		if (ftruncate(handle(fi)->fd, size) == -1)
+			return -errno;
+		setid_clear((struct at){handle(fi)->fd, ""});
+		return 0;
+	}
 	if (hidden_of(path, fi) != NULL) {
 		r = find_upper(path, fi, &e);
 	} else {
 		r = layers_lookup(ovl(), path, &e);
-		if (r == 0 && (r = copyup_entry(ovl(), &e, size == 0)) != 0)
+		if (r == 0 && (r = copyup_truncate(&e, size)) != 0)
 			entry_done(ovl(), &e);
 	}
 	if (r != 0)
 		return r;
 	r = truncate_at(e.at, size);
+	if (r == 0)
+		setid_clear(e.at);
 	entry_done(ovl(), &e);
 	return r;
 }
@@ -271,6 +307,9 @@ static int ovl_getxattr(const char *path, const char *name, char *value, size_t 
 		return -EOPNOTSUPP;
 	if (strcmp(name, MOUNTS_PID_XATTR) == 0 && strcmp(path, "/") == 0 && wire_hidden() == NULL)
 		return daemon_pid(value, size);
+	if (strcmp(name, TARGETS_LAYERS_XATTR) == 0 && strcmp(path, "/") == 0 &&
+	    wire_hidden() == NULL)
+		return targets_layers_value(ovl(), value, size);
 	r = find(path, NULL, &e);
 	if (r == 0)
 		r = xattr_get(e.at, name, value, size);
@@ -301,6 +340,8 @@ static int ovl_setxattr(const char *path, const char *name, const char *value, s
 	if (r != 0)
 		return r;
 	r = xattr_set(e.at, name, value, size, flags);
+	if (r == 0 && strcmp(name, ACL_PREFIX "access") == 0)
+		setid_clear_group(e.at);
 	changed(path, &e);
 	entry_done(ovl(), &e);
 	return r;
@@ -355,7 +396,7 @@ static int ovl_symlink(const char *target, const char *path)
 
 static int ovl_link(const char *from, const char *to)
 {
-	struct hidden *h = files_hidden(ovl(), from);
+	struct hidden *h = hidden_of(from, NULL);
 	struct entry e;
 	int r;
 
@@ -371,75 +412,39 @@ static int ovl_link(const char *from, const char *to)
 	return r;
 }
 
-/*
- * libfuse hides open files, but not directories, and not what is open without
- * its knowing (a FIFO, O_PATH): keep those for fstat(2) and the like. Returns the
- * node, or 0 when there is nothing to keep.
- */
-static uint64_t keep(const char *path, const struct entry *e)
-{
-	uint64_t node = S_ISREG(e->st.st_mode) ? 0 : wire_node(path);
-
-	return node != 0 && files_hide(ovl(), "", node, e) == 0 ? node : 0;
-}
-
-static void unkeep(uint64_t node)
-{
-	if (node != 0)
-		files_forget_node(ovl(), node);
-}
-
 static int ovl_unlink(const char *path)
 {
+	struct hidden *h = files_hidden(ovl(), path);
+	struct leaving l;
 	struct entry e;
-	uint64_t node;
 	int r;
 
-	if (files_hidden(ovl(), path) != NULL)
-		return 0; /* libfuse removes a hidden file that never had that name */
+	if (h != NULL) { /* libfuse removes a name that never was there */
+		h->released = true;
+		return 0;
+	}
 	r = layers_lookup(ovl(), path, &e);
 	if (r != 0)
 		return r;
-	node = keep(path, &e);
+	l = leaving_begin(ovl(), path, &e);
 	r = entries_unlink(ovl(), &e);
+	leaving_end(ovl(), &l, r);
 	entry_done(ovl(), &e);
-	if (r != 0)
-		unkeep(node);
 	return r;
 }
 
 static int ovl_rmdir(const char *path)
 {
+	struct leaving l;
 	struct entry e;
-	uint64_t node;
 	int r = layers_lookup(ovl(), path, &e);
 
 	if (r != 0)
 		return r;
-	node = keep(path, &e);
+	l = leaving_begin(ovl(), path, &e);
 	entry_done(ovl(), &e);
 	r = entries_rmdir(ovl(), path);
-	if (r != 0)
-		unkeep(node);
-	return r;
-}
-
-/* libfuse's rename of an open file that is unlinked, or about to be replaced. */
-static int hide(const char *path, const char *to)
-{
-	const char *name = strrchr(to, '/') + 1;
-	struct hidden *h;
-	struct entry e;
-	int r = layers_lookup(ovl(), path, &e);
-
-	if (r != 0)
-		return r;
-	r = files_hide(ovl(), name, 0, &e);
-	if (r == 0 && !wire_is_rename())
-		r = entries_unlink(ovl(), &e);
-	entry_done(ovl(), &e);
-	if (r != 0 && (h = files_hidden(ovl(), to)) != NULL)
-		files_forget_node(ovl(), h->nodeid);
+	leaving_end(ovl(), &l, r);
 	return r;
 }
 
@@ -458,20 +463,21 @@ static void forget_listing(const char *from, const char *to)
 
 static int ovl_rename(const char *from, const char *to, unsigned flags)
 {
-	uint64_t node = 0;
+	struct leaving l = {.node = 0};
 	struct entry e;
 	int r;
 
 	if (wire_hides(to))
-		return hide(from, to);
+		return leaving_hide(ovl(), from, to);
 	if (!(flags & RENAME_EXCHANGE) && layers_lookup(ovl(), to, &e) == 0) {
-		node = keep(to, &e);
+		l = leaving_begin(ovl(), to, &e);
 		entry_done(ovl(), &e);
 	}
 	r = rename_entry(ovl(), from, to, flags);
-	if (r != 0)
-		unkeep(node);
+	if (l.node != 0)
+		leaving_end(ovl(), &l, r);
 	if (r == 0) {
+		readdir_moved(from, to, flags & RENAME_EXCHANGE);
 		forget_listing(from, to);
 		if (flags & RENAME_EXCHANGE)
 			forget_listing(to, from);
@@ -486,6 +492,19 @@ static int layer_flags(int flags)
 {
 	return flags & ~(O_CREAT | O_EXCL | O_NOFOLLOW | O_APPEND | O_DIRECT | O_TRUNC | O_NOCTTY |
 			 O_NOATIME | O_CLOEXEC);
+}
+
+/* A file of the upper. The kernel knows who may have O_NOATIME. */
+static int open_upper(struct at a, int flags)
+{
+	int layer = layer_flags(flags) | (flags & O_TRUNC), fd;
+
+	if (flags & O_NOATIME)
+		return at_open_quiet(a, layer);
+	fd = at_open(a, layer, 0);
+	if (fd == -EPERM && (flags & O_APPEND)) /* nothing else is allowed by chattr +a */
+		fd = at_open(a, layer | O_APPEND, 0);
+	return fd;
 }
 
 static bool wants_write(int flags)
@@ -513,19 +532,10 @@ static int open_hidden(struct hidden *h, struct fuse_file_info *fi)
 	if (r != 0)
 		return r;
 	if (h->upper)
-		fd = at_open(a, layer_flags(fi->flags) | (fi->flags & O_TRUNC), 0);
+		fd = open_upper(a, fi->flags);
 	else
 		fd = at_open_quiet(a, layer_flags(fi->flags));
 	return fd < 0 ? fd : add_file(fi, fd, h->file.ino, !h->upper);
-}
-
-/* Truncation by open(2) is all ours: the kernel leaves the set-id bits to us. */
-static void clear_set_id(const struct entry *e)
-{
-	mode_t mode = e->st.st_mode, bits = S_ISUID | (mode & S_IXGRP ? S_ISGID : 0);
-
-	if ((mode & bits) && caller().uid != 0)
-		at_chmod(e->at, mode & 07777 & ~bits);
 }
 
 static int open_entry(struct entry *e, struct fuse_file_info *fi)
@@ -535,16 +545,19 @@ static int open_entry(struct entry *e, struct fuse_file_info *fi)
 
 	if (r != 0)
 		return r;
+	if (!(fi->flags & O_TRUNC) && (e->dir->part[e->part].flags & PART_IMPURE) &&
+	    copy_lacks_data(e->at, &e->st))
+		return -EIO;
 	if (e->upper)
-		fd = at_open(e->at, layer_flags(fi->flags) | (fi->flags & O_TRUNC), 0);
+		fd = open_upper(e->at, fi->flags);
 	else
 		fd = at_open_quiet(e->at, layer_flags(fi->flags));
 	if (fd < 0)
 		return fd;
 	if (fi->flags & O_TRUNC)
-		clear_set_id(e);
-	/* Other names have pages of their own, and files of proc(5) have no size. */
-	fi->keep_cache = e->st.st_nlink == 1 && o->timeout > 0;
+		setid_clear(e->at);
+	fi->keep_cache = o->timeout > 0;
+	/* Files of proc(5) have no size. */
 	fi->direct_io = !e->upper && e->st.st_size == 0 && e->st.st_blocks == 0 &&
 			e->st.st_dev != o->layer[e->dir->part[e->part].layer].dev;
 	return add_file(fi, fd, e->ino, !e->upper);
@@ -553,7 +566,7 @@ static int open_entry(struct entry *e, struct fuse_file_info *fi)
 static int ovl_open(const char *path, struct fuse_file_info *fi)
 {
 	const struct ovl *o = ovl();
-	struct hidden *h = files_hidden(o, path);
+	struct hidden *h = hidden_of(path, NULL);
 	unsigned long generation;
 	struct entry e;
 	bool lower;
@@ -640,9 +653,12 @@ static int ovl_write(const char *path, const char *buf, size_t size, off_t offse
 	ssize_t n;
 
 	(void)path;
-	/* The kernel's idea of the end may be old when the file has other names. */
+	setid_clear((struct at){f->fd, ""});
+	/* The kernel's idea of the end may be old when the upper was changed otherwise. */
 	if ((f->flags & O_APPEND) && !fi->writepage)
 		n = pwritev2(f->fd, &v, 1, offset, RWF_APPEND);
+	else if ((f->flags & O_APPEND) && (fcntl(f->fd, F_GETFL) & O_APPEND))
+		return -EPERM; /* a mapping's page, which would go to the end */
 	else
 		n = pwrite(f->fd, buf, size, offset);
 	return n == -1 ? -errno : (int)n;
@@ -679,6 +695,7 @@ static int ovl_fallocate(const char *path, int mode, off_t offset, off_t length,
 			 struct fuse_file_info *fi)
 {
 	(void)path;
+	setid_clear((struct at){handle(fi)->fd, ""});
 	return fallocate(handle(fi)->fd, mode, offset, length) == -1 ? -errno : 0;
 }
 
@@ -686,11 +703,13 @@ static ssize_t ovl_copy_file_range(const char *path_in, struct fuse_file_info *i
 				   const char *path_out, struct fuse_file_info *out, off_t pos_out,
 				   size_t size, int flags)
 {
-	ssize_t n = copy_file_range(handle(in)->fd, &pos_in, handle(out)->fd, &pos_out, size,
-				    (unsigned)flags);
+	ssize_t n;
 
 	(void)path_in;
 	(void)path_out;
+	setid_clear((struct at){handle(out)->fd, ""});
+	n = copy_file_range(handle(in)->fd, &pos_in, handle(out)->fd, &pos_out, size,
+			    (unsigned)flags);
 	return n == -1 ? -errno : n;
 }
 
@@ -703,18 +722,39 @@ static off_t ovl_lseek(const char *path, off_t offset, int whence, struct fuse_f
 }
 
 /* File flags (chattr): those of a lower can be read, but a handle has no name to copy up. */
+/* Whether flags would change that need a privilege, which the kernel leaves to us to ask for. */
+static bool changes_privileged(int fd, const void *data)
+{
+	unsigned now, then;
+
+	memcpy(&then, data, sizeof(then));
+	return ioctl(fd, FS_IOC_GETFLAGS, &now) == -1 ||
+	       ((now ^ then) & (FS_IMMUTABLE_FL | FS_APPEND_FL)) != 0;
+}
+
 static int ovl_ioctl(const char *path, unsigned cmd, void *arg, struct fuse_file_info *fi,
 		     unsigned flags, void *data)
 {
+	int fd = handle(fi)->fd;
+
 	(void)path;
 	(void)arg;
 	if (flags & (FUSE_IOCTL_DIR | FUSE_IOCTL_COMPAT))
 		return -ENOTTY;
-	if (cmd == FS_IOC_SETFLAGS && handle(fi)->lower)
-		return -EOPNOTSUPP;
-	if (cmd != FS_IOC_GETFLAGS && cmd != FS_IOC_SETFLAGS)
+	switch (cmd) {
+	case FS_IOC_SETFLAGS:
+		if (handle(fi)->lower)
+			return -EOPNOTSUPP;
+		if (fuse_get_context()->uid != 0 && changes_privileged(fd, data))
+			return -EPERM;
+		break;
+	case FS_IOC_GETFLAGS:
+	case FS_IOC_FSGETXATTR: /* what the kernel asks before it sets flags */
+		break;
+	default:
 		return -ENOTTY;
-	return ioctl(handle(fi)->fd, cmd, data) == -1 ? -errno : 0;
+	}
+	return ioctl(fd, cmd, data) == -1 ? -errno : 0;
 }
 
 static int ovl_statfs(const char *path, struct statvfs *st)
@@ -727,25 +767,18 @@ static int ovl_statfs(const char *path, struct statvfs *st)
 
 static int ovl_opendir(const char *path, struct fuse_file_info *fi)
 {
-	struct listdir *x = calloc(1, sizeof(*x));
-	int r = x == NULL ? -ENOMEM : layers_dir(ovl(), path, &x->d);
+	struct listdir *x;
+	int r = readdir_open(ovl(), path, &x);
 
-	if (r != 0) {
-		free(x);
-		return r;
-	}
-	fi->fh = (uintptr_t)x;
-	return 0;
+	if (r == 0)
+		fi->fh = (uintptr_t)x;
+	return r;
 }
 
 static int ovl_releasedir(const char *path, struct fuse_file_info *fi)
 {
-	struct listdir *x = (struct listdir *)(uintptr_t)fi->fh;
-
 	(void)path;
-	readdir_free(&x->l);
-	dir_put(ovl(), x->d);
-	free(x);
+	readdir_close(ovl(), (struct listdir *)(uintptr_t)fi->fh);
 	return 0;
 }
 
@@ -777,7 +810,7 @@ static int fill_dots(const struct listdir *x, void *buf, fuse_fill_dir_t fill, o
 		*offset = 1;
 	}
 	if (*offset == 1) {
-		st.st_ino = readdir_parent(ovl(), x->d);
+		st.st_ino = readdir_parent(ovl(), x);
 		if (fill(buf, "..", &st, 2, 0) != 0)
 			return 1;
 		*offset = 2;
@@ -796,7 +829,7 @@ static int ovl_readdir(const char *path, void *buf, fuse_fill_dir_t fill, off_t 
 	struct listdir *x = (struct listdir *)(uintptr_t)fi->fh;
 	bool plus = flags & FUSE_READDIR_PLUS;
 	size_t room = wire_room(), used = offset == 0 ? 2 * entry_size("..", plus) : 0;
-	int r = offset == 0 || !x->l.loaded ? readdir_reload(ovl(), &x->d, &x->l) : 0;
+	int r = offset == 0 || !x->l.loaded ? readdir_reload(ovl(), x) : 0;
 
 	(void)path;
 	if (r != 0)

@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -125,8 +126,10 @@ static bool ambiguous(struct reading *rd, unsigned char type, ino_t ino)
 		return true;
 	if (type == DT_REG)
 		return (p->flags & PART_XWHITEOUTS) != 0;
-	return type == DT_DIR && o->writable &&
-	       (ino == o->layer[0].ino || ino == o->work_st.st_ino);
+	if (type != DT_DIR)
+		return false;
+	return (o->private_dev != 0 && ino == o->private_ino) ||
+	       (o->writable && (ino == o->layer[0].ino || ino == o->work_st.st_ino));
 }
 
 static int add_name(void *arg, const char *name, unsigned char type, ino_t ino)
@@ -139,11 +142,17 @@ static int add_name(void *arg, const char *name, unsigned char type, ino_t ino)
 		name += sizeof(WHITEOUT_PREFIX) - 1;
 		return layers_reserved(name) ? 0 : add(rd, name, DT_UNKNOWN, true);
 	}
+	if (type != DT_UNKNOWN && rd->o->hide != NULL &&
+	    layers_unwanted(rd->o, rd->d, p->layer, name, DTTOIF(type)))
+		return 0;
 	if (!ambiguous(rd, type, ino))
 		return add(rd, name, type, false);
 	if (at_stat((struct at){p->fd, name}, &st, AT_STATX_DONT_SYNC) != 0)
 		return 0;
 	if (S_ISDIR(st.st_mode) && layers_hidden(rd->o, &st))
+		return 0;
+	if (type == DT_UNKNOWN && rd->o->hide != NULL &&
+	    layers_unwanted(rd->o, rd->d, p->layer, name, st.st_mode))
 		return 0;
 	return add(rd, name, (unsigned char)IFTODT(st.st_mode), whiteout_is(p, name, &st));
 }
@@ -171,15 +180,18 @@ static void finish(struct listing *l)
 	l->loaded = true;
 }
 
-int readdir_load(const struct ovl *o, struct dir *d, struct listing *l)
+/* quiet: not on a user's behalf, whose reading the access time of the upper's part shows. */
+static int load(const struct ovl *o, struct dir *d, struct listing *l, bool quiet)
 {
 	struct reading rd = {.o = o, .d = d, .l = l};
 	int r = 0;
 
 	*l = (struct listing){0};
 	for (rd.part = 0; r == 0 && rd.part < d->nparts; rd.part++) {
-		int fd =
-			at_open_quiet((struct at){d->part[rd.part].fd, ""}, O_RDONLY | O_DIRECTORY);
+		struct at a = {d->part[rd.part].fd, ""};
+		bool lower = &d->part[rd.part] != dir_upper(o, d);
+		int flags = O_RDONLY | O_DIRECTORY;
+		int fd = lower || quiet ? at_open_quiet(a, flags) : at_open(a, flags, 0);
 
 		if (fd < 0)
 			return fd;
@@ -190,7 +202,7 @@ int readdir_load(const struct ovl *o, struct dir *d, struct listing *l)
 	return r;
 }
 
-void readdir_free(struct listing *l)
+static void unload(struct listing *l)
 {
 	free(l->entry);
 	free(l->names);
@@ -213,33 +225,113 @@ size_t readdir_seek(const struct listing *l, uint64_t position)
 	return low;
 }
 
-int readdir_reload(const struct ovl *o, struct dir **dp, struct listing *l)
+/* Open directories. */
+
+static LIST_HEAD(, listdir) opened = LIST_HEAD_INITIALIZER(opened);
+static pthread_mutex_t opened_lock = PTHREAD_MUTEX_INITIALIZER;
+
+int readdir_open(const struct ovl *o, const char *path, struct listdir **xp)
 {
+	struct listdir *x = calloc(1, sizeof(*x));
+	int r = x == NULL ? -ENOMEM : layers_dir(o, path, &x->d);
+
+	if (r == 0 && (x->path = strdup(x->d->path)) == NULL) {
+		dir_put(o, x->d);
+		r = -ENOMEM;
+	}
+	if (r != 0) {
+		free(x);
+		return r;
+	}
+	pthread_mutex_lock(&opened_lock);
+	LIST_INSERT_HEAD(&opened, x, list);
+	pthread_mutex_unlock(&opened_lock);
+	*xp = x;
+	return 0;
+}
+
+void readdir_close(const struct ovl *o, struct listdir *x)
+{
+	pthread_mutex_lock(&opened_lock);
+	LIST_REMOVE(x, list);
+	pthread_mutex_unlock(&opened_lock);
+	unload(&x->l);
+	dir_put(o, x->d);
+	free(x->path);
+	free(x);
+}
+
+/* What follows `dir` in a path that is dir or leads through it, or NULL. */
+static const char *behind(const char *path, const char *dir)
+{
+	size_t n = strlen(dir);
+
+	return strncmp(path, dir, n) == 0 && (path[n] == '/' || path[n] == '\0') ? path + n : NULL;
+}
+
+void readdir_moved(const char *from, const char *to, bool exchange)
+{
+	struct listdir *x;
+	const char *rest;
+	char *path;
+
+	pthread_mutex_lock(&opened_lock);
+	LIST_FOREACH(x, &opened, list) {
+		path = NULL;
+		if ((rest = behind(x->path, from)) != NULL) {
+			if (asprintf(&path, "%s%s", to, rest) == -1)
+				path = NULL;
+		} else if (exchange && (rest = behind(x->path, to)) != NULL) {
+			if (asprintf(&path, "%s%s", from, rest) == -1)
+				path = NULL;
+		}
+		if (path != NULL) {
+			free(x->path);
+			x->path = path;
+		}
+	}
+	pthread_mutex_unlock(&opened_lock);
+}
+
+/* Its path, or its parent's; NULL without memory. */
+static char *where(const struct listdir *x, bool parent)
+{
+	char *path;
+
+	pthread_mutex_lock(&opened_lock);
+	path = strdup(x->path);
+	pthread_mutex_unlock(&opened_lock);
+	if (path != NULL && parent && path[0] != '\0')
+		*strrchr(path, '/') = '\0';
+	return path;
+}
+
+int readdir_reload(const struct ovl *o, struct listdir *x)
+{
+	char *path = where(x, false);
 	struct dir *now;
 
-	if (layers_dir(o, (*dp)->path, &now) == 0) {
-		if (now->ino == (*dp)->ino) {
-			struct dir *old = *dp;
+	if (path != NULL && layers_dir(o, path, &now) == 0) {
+		if (now->ino == x->d->ino) { /* else it was removed, and this is another */
+			struct dir *old = x->d;
 
-			*dp = now;
+			x->d = now;
 			now = old;
 		}
 		dir_put(o, now);
 	}
-	readdir_free(l);
-	return readdir_load(o, *dp, l);
+	free(path);
+	unload(&x->l);
+	return load(o, x->d, &x->l, false);
 }
 
-uint64_t readdir_parent(const struct ovl *o, const struct dir *d)
+uint64_t readdir_parent(const struct ovl *o, const struct listdir *x)
 {
-	const char *slash = strrchr(d->path, '/');
-	char *path;
+	char *path = where(x, true);
+	uint64_t ino = x->d->ino;
 	struct dir *parent;
-	uint64_t ino = d->ino;
 
-	if (slash == NULL || (path = strndup(d->path, (size_t)(slash - d->path))) == NULL)
-		return ino;
-	if (layers_dir(o, path, &parent) == 0) {
+	if (path != NULL && layers_dir(o, path, &parent) == 0) {
 		ino = parent->ino;
 		dir_put(o, parent);
 	}
@@ -271,11 +363,11 @@ int readdir_stat(const struct ovl *o, struct dir *d, const struct listing *l, si
 int readdir_empty(const struct ovl *o, struct dir *d)
 {
 	struct listing l;
-	int r = readdir_load(o, d, &l);
+	int r = load(o, d, &l, true);
 
 	if (r == 0 && l.n > 0)
 		r = -ENOTEMPTY;
-	readdir_free(&l);
+	unload(&l);
 	return r;
 }
 
@@ -283,10 +375,10 @@ int readdir_each(const struct ovl *o, struct dir *d,
 		 int (*each)(void *arg, struct dir *d, unsigned part, const char *name), void *arg)
 {
 	struct listing l;
-	int r = readdir_load(o, d, &l);
+	int r = load(o, d, &l, true);
 
 	for (size_t i = 0; r == 0 && i < l.n; i++)
 		r = each(arg, d, l.entry[i].part, l.names + l.entry[i].name);
-	readdir_free(&l);
+	unload(&l);
 	return r;
 }

@@ -5,6 +5,8 @@
  * A listing is a snapshot, in the order of the hashes of the names, and the
  * position of an entry is that hash. So a position means the same in every
  * listing of the directory, whatever was added or removed in between.
+ *
+ * An open directory has no path in requests; this module keeps it up to date.
  */
 #ifndef READDIR_H
 #define READDIR_H
@@ -30,18 +32,28 @@ struct listing {
 	size_t nslots;
 };
 
-/* Without "." and "..". l is for readdir_free, also after an error. */
-int readdir_load(const struct ovl *o, struct dir *d, struct listing *l);
-void readdir_free(struct listing *l);
+/* An open directory. It follows its own renames and those of its parents. */
+struct listdir {
+	struct dir *d;
+	struct listing l;
+	char *path; /* where it is now; guarded by the lock of the list */
+	LIST_ENTRY(listdir) list;
+};
+
+int readdir_open(const struct ovl *o, const char *path, struct listdir **xp);
+void readdir_close(const struct ovl *o, struct listdir *x);
+
+/* A directory was renamed, or exchanged with what was at `to`. */
+void readdir_moved(const char *from, const char *to, bool exchange);
 
 /*
- * List a directory again, as it is now: it may have got a part in the upper, for
- * which *dp is exchanged. Where it has been moved meanwhile, its parts are kept.
+ * List it again for a user, as it is now, without "." and "..": it may have got a
+ * part in the upper.
  */
-int readdir_reload(const struct ovl *o, struct dir **dp, struct listing *l);
+int readdir_reload(const struct ovl *o, struct listdir *x);
 
-/* The number of ".." in d. */
-uint64_t readdir_parent(const struct ovl *o, const struct dir *d);
+/* The number of "..". */
+uint64_t readdir_parent(const struct ovl *o, const struct listdir *x);
 
 /* What a user sees of entry i. brief: number and type are enough. */
 int readdir_stat(const struct ovl *o, struct dir *d, const struct listing *l, size_t i, bool brief,

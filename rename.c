@@ -24,7 +24,7 @@
 struct end {
 	const char *path;
 	const char *name;
-	struct dir *parent; /* in the upper */
+	struct dir *parent; /* in the upper, once anything is changed */
 	struct entry e;
 	struct dir *d; /* the directory that e is, or NULL */
 };
@@ -34,13 +34,26 @@ static int end_open(const struct ovl *o, struct end *x, const char *path)
 	int r;
 
 	*x = (struct end){.path = path, .e = {.part = -1}};
-	r = entries_parent(o, path, &x->parent, &x->name);
+	r = entries_dir(o, path, &x->parent, &x->name);
 	if (r != 0)
 		return r;
 	r = layers_find_in(o, x->parent, x->name, &x->e);
 	if (r == 0 && x->e.part >= 0 && S_ISDIR(x->e.st.st_mode))
 		r = layers_dir(o, path, &x->d);
 	return r;
+}
+
+/* Bring the directory to the upper. The entry is found again in the one that has come. */
+static int end_raise(const struct ovl *o, struct end *x)
+{
+	struct dir *was = x->parent;
+	int r = copyup_dir(o, &x->parent);
+
+	if (r != 0 || x->parent == was)
+		return r;
+	entry_done(o, &x->e);
+	x->e = (struct entry){.part = -1};
+	return layers_find_in(o, x->parent, x->name, &x->e);
 }
 
 static void end_close(const struct ovl *o, struct end *x)
@@ -69,33 +82,32 @@ static int bind_lower(const struct ovl *o, struct end *x)
 	if (r == 0)
 		r = inodes_store(o, a, x->d->ino, &st);
 	if (r == 0)
-		r = inodes_mark(o, dir_upper(o, x->parent));
+		r = inodes_mark(o, x->parent);
 	if (r == 0)
 		r = whiteout_set_redirect(o, a, x->d->lower_path);
 	return r;
 }
 
 /*
- * Without redirects: replace a merged directory by an opaque copy of all that it
- * shows, which can be moved as it is.
+ * Without redirects: let the upper have all that a merged directory shows, and
+ * make it opaque, so that it can be moved as it is. Nothing changes for users,
+ * wherever this ends. The upper's files stay what they are: a copy would have to
+ * carry the number of an inode that another file gets next.
  */
 static int flatten(const struct ovl *o, struct end *x)
 {
-	struct at place = {dir_upper(o, x->parent)->fd, x->name};
-	bool had = dir_upper(o, x->d) != NULL;
-	char buf[32];
-	struct at staged = work_stage(o, buf);
-	int r = x->d->nparts == 0 ? -EBUSY : copyup_tree(o, x->d, staged);
+	struct at a;
+	int r = copyup_tree(o, &x->d);
 
-	if (r == 0) /* the new place will say whether it needs the file too */
-		r = whiteout_set_opaque(o, staged, o->xattrs);
 	if (r == 0)
-		r = inodes_mark(o, dir_upper(o, x->parent));
-	if (r == 0 && renameat2(staged.fd, staged.name, place.fd, place.name,
-				had ? RENAME_EXCHANGE : RENAME_NOREPLACE) == -1)
-		r = -errno;
-	if (r != 0 || had)
-		work_discard(o, staged);
+		r = inodes_mark(o, x->parent);
+	if (r == 0) {
+		a = (struct at){dir_upper(o, x->d)->fd, ""};
+		/* the new place will say whether it needs the file too */
+		r = whiteout_set_opaque(o, a, o->xattrs);
+	}
+	if (r == 0)
+		r = whiteout_strip(a);
 	if (r != 0)
 		return r;
 	layers_drop_tree(o, x->path);
@@ -113,15 +125,20 @@ static int prepare(const struct ovl *o, struct end *x, struct end *to)
 	if (!isdir(x)) {
 		r = copyup_entry(o, &x->e, false);
 		if (r == 0 && x->e.ino != inodes_identity(o, &x->e.st))
-			r = inodes_mark(o, dir_upper(o, to->parent));
+			r = inodes_mark(o, to->parent);
 		return r;
 	}
 	if (!x->d->pure) {
-		r = o->redirect_dir && o->xattrs ? bind_lower(o, x) : flatten(o, x);
-		return r == 0 ? inodes_mark(o, dir_upper(o, to->parent)) : r;
+		bool redirect = o->redirect_dir && o->xattrs;
+
+		r = redirect ? bind_lower(o, x) : flatten(o, x);
+		if (r == 0)
+			r = inodes_mark(o, to->parent);
+		if (r != 0 || redirect)
+			return r;
 	}
 	if (dir_upper(o, x->parent)->flags & PART_NUMBERED)
-		inodes_mark(o, dir_upper(o, to->parent));
+		inodes_mark(o, to->parent);
 	if (to->parent->pure)
 		return 0;
 	/* What a lower has at the new place must not show through. */
@@ -139,7 +156,7 @@ static void done(const struct ovl *o, struct end *from, struct end *to)
 	}
 }
 
-/* Move within the upper. swap: an empty directory with markers is in the way. */
+/* Move within the upper. swap: an empty directory with markers that stay is in the way. */
 static int move(const struct ovl *o, struct end *from, struct end *to, bool swap)
 {
 	struct part *a = dir_upper(o, from->parent), *b = dir_upper(o, to->parent);
@@ -157,21 +174,36 @@ static int move(const struct ovl *o, struct end *from, struct end *to, bool swap
 	return swap ? whiteout_remove_dir(o, from->parent, from->name) : 0;
 }
 
+/* In two steps only where the markers cannot go first. */
+static int move_over(const struct ovl *o, struct end *from, struct end *to)
+{
+	int r = whiteout_empty(o, (struct at){dir_upper(o, to->parent)->fd, to->name});
+
+	layers_drop(o, to->path);
+	if (r != 0 && r != -EOPNOTSUPP)
+		return r;
+	return move(o, from, to, r == -EOPNOTSUPP);
+}
+
 static int move_to(const struct ovl *o, struct end *from, struct end *to)
 {
-	bool was;
+	bool was, over = to->e.part >= 0 && !isdir(to);
 	int r = prepare(o, from, to);
 
 	if (r == 0 && to->e.part < 0)
 		r = whiteout_set_aside(o, to->parent, to->name, &was);
+	if (r == 0 && over)
+		r = inodes_index_note(o, &to->e);
 	if (r == 0)
 		r = move(o, from, to, false);
 	if (r == -ENOTEMPTY || r == -EEXIST)
-		r = move(o, from, to, true);
+		r = move_over(o, from, to);
 	if (r == 0)
 		r = whiteout_clear(o, to->parent, to->name);
-	if (r == 0 && to->e.part >= 0 && !isdir(to))
+	if (over && r == 0)
 		entries_removed(o, &to->e);
+	else if (over)
+		inodes_index_keep(o, &to->e);
 	return r;
 }
 
@@ -220,6 +252,10 @@ int rename_entry(const struct ovl *o, const char *from, const char *to, unsigned
 		r = check(o, &a, &b, flags);
 	if (r == 0 && b.e.part >= 0 && !isdir(&a) && a.e.ino == b.e.ino)
 		goto out; /* two names of one file: POSIX has nothing done */
+	if (r == 0)
+		r = end_raise(o, &a);
+	if (r == 0)
+		r = end_raise(o, &b);
 	if (r == 0)
 		r = flags & RENAME_EXCHANGE ? exchange(o, &a, &b) : move_to(o, &a, &b);
 	if (r == 0)

@@ -12,12 +12,16 @@
 #include <fcntl.h>
 #include <fuse.h>
 #include <fuse_lowlevel.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
 #include <unistd.h>
 
+#include "mounts.h"
 #include "overlayfs.h"
 #include "stack.h"
 #include "wire.h"
@@ -116,7 +120,70 @@ static dev_t own_device(const char *mountpoint)
 											: 0;
 }
 
-static int serve(struct fuse *f, struct ovl *o, const struct options *opt)
+/* How long processes may take to leave a tree that is to end. */
+enum { GRACE = 2000 };
+
+/*
+ * The mount's end, when somebody else decides it. What is unmounted is served
+ * until nobody has it; the signal is for those that will not let go.
+ */
+static void *watch(void *arg)
+{
+	const struct options *opt = arg;
+	bool mounted = true;
+	ssize_t n;
+	char c;
+
+	do {
+		n = read(opt->life_fd, &c, 1);
+		if (mounted && (n >= 0 || errno != EINTR))
+			mounted = mounts_detach(opt->mountpoint) != 0;
+	} while (n > 0 || (n == -1 && errno == EINTR));
+	poll(NULL, 0, GRACE);
+	kill(getpid(), SIGTERM);
+	return NULL;
+}
+
+static int start_watch(struct options *opt)
+{
+	sigset_t all, old;
+	pthread_t thread;
+	int r;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	r = pthread_create(&thread, NULL, watch, opt);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (r == 0)
+		pthread_detach(thread);
+	return -r;
+}
+
+/* Tell who waits that the tree is there, and let go of all that is the caller's. */
+static int announce(const struct options *opt, dev_t dev)
+{
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (fd == -1 || chdir("/") == -1 || write(opt->ready_fd, &dev, sizeof(dev)) != sizeof(dev))
+		return -errno;
+	for (int i = 0; i < 3; i++)
+		dup2(fd, i);
+	close(fd);
+	close(opt->ready_fd);
+	return 0;
+}
+
+static int go_on(struct options *opt, dev_t dev)
+{
+	int r;
+
+	if (!opt->watched)
+		return fuse_daemonize(opt->foreground) == -1 ? -errno : 0;
+	r = start_watch(opt);
+	return r == 0 ? announce(opt, dev) : r;
+}
+
+static int serve(struct fuse *f, struct ovl *o, struct options *opt)
 {
 	struct fuse_session *se = fuse_get_session(f);
 	int r;
@@ -125,8 +192,8 @@ static int serve(struct fuse *f, struct ovl *o, const struct options *opt)
 	r = wire_attach(se, o);
 	if (r == 0 && fuse_set_signal_handlers(se) == -1)
 		r = -EIO;
-	if (r == 0 && fuse_daemonize(opt->foreground) == -1)
-		r = -errno;
+	if (r == 0)
+		r = go_on(opt, o->self_dev);
 	if (r == 0 && o->writable)
 		work_claim(o);
 	if (r == 0) {
@@ -140,7 +207,7 @@ static int serve(struct fuse *f, struct ovl *o, const struct options *opt)
 	return r < 0 ? 1 : 0;
 }
 
-int session_mount(int argc, char *argv[])
+int session_serve(int argc, char *argv[], const struct session_life *life)
 {
 	static struct options opt; /* its strings live as long as the program */
 	struct ovl o;
@@ -148,6 +215,13 @@ int session_mount(int argc, char *argv[])
 	int status = 1;
 
 	options_parse(&opt, argc, argv);
+	if (life != NULL) {
+		opt.watched = true;
+		opt.ready_fd = life->ready_fd;
+		opt.life_fd = life->life_fd;
+		opt.hide = life->hide;
+		opt.private_dir = life->private_dir;
+	}
 	openlog("overlayfs", LOG_PID, LOG_DAEMON);
 	umask(0);
 	stack_open(&o, &opt);
@@ -160,6 +234,14 @@ int session_mount(int argc, char *argv[])
 		status = serve(f, &o, &opt);
 	if (f != NULL)
 		fuse_destroy(f);
+	wire_detach();
 	stack_close(&o, &opt);
+	if (opt.watched)
+		rmdir(opt.mountpoint);
 	return status;
+}
+
+int session_mount(int argc, char *argv[])
+{
+	return session_serve(argc, argv, NULL);
 }

@@ -19,6 +19,7 @@
 
 #include "files.h"
 #include "inodes.h"
+#include "journal.h"
 #include "mounts.h"
 #include "whiteout.h"
 #include "work.h"
@@ -33,19 +34,31 @@ static int open_dir(const char *what, const char *path)
 	return fd;
 }
 
-static void open_layer(struct layer *l, const char *what, const char *path)
+int stack_layer(struct layer *l, const char *path)
 {
 	struct stat st;
 
-	l->fd = open_dir(what, path);
-	if (fstat(l->fd, &st) == -1)
-		err(1, "%s %s", what, options_show(path));
+	*l = (struct layer){.fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+	if (l->fd == -1)
+		return -errno;
+	if (fstat(l->fd, &st) == -1 || (l->path = realpath(path, NULL)) == NULL) {
+		int r = -errno;
+
+		close(l->fd);
+		return r;
+	}
 	l->dev = st.st_dev;
 	l->ino = st.st_ino;
-	l->fsid = inodes_fsid(l->fd, l->dev);
-	l->path = realpath(path, NULL);
-	if (l->path == NULL)
-		err(1, "%s %s", what, options_show(path));
+	l->fsid = inodes_fsid(l->fd);
+	return 0;
+}
+
+static void open_layer(struct layer *l, const char *what, const char *path)
+{
+	int r = stack_layer(l, path);
+
+	if (r != 0)
+		errc(1, -r, "%s %s", what, options_show(path));
 }
 
 static bool same(const struct stat *a, const struct stat *b)
@@ -53,8 +66,7 @@ static bool same(const struct stat *a, const struct stat *b)
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-/* Whether directory fd is the directory top or lies in it. */
-static bool is_inside(int fd, const struct stat *top)
+bool stack_inside(int fd, const struct stat *top)
 {
 	struct stat st, last = {0};
 	int up, now = fcntl(fd, F_DUPFD_CLOEXEC, 0);
@@ -87,7 +99,7 @@ static void check_overlap(const struct ovl *o, const struct options *opt)
 		if (work.st_dev != upper.st_dev)
 			errx(1, "workdir %s: not on the file system of upperdir %s",
 			     options_show(opt->work), options_show(opt->upper));
-		if (is_inside(workfd, &upper) || is_inside(o->layer[0].fd, &work))
+		if (stack_inside(workfd, &upper) || stack_inside(o->layer[0].fd, &work))
 			errx(1, "workdir %s: overlaps upperdir %s", options_show(opt->work),
 			     options_show(opt->upper));
 		if (faccessat(workfd, ".", W_OK | X_OK, AT_EACCESS) == -1)
@@ -96,10 +108,10 @@ static void check_overlap(const struct ovl *o, const struct options *opt)
 	if (fstat(o->layer[0].fd, &upper) == -1)
 		err(1, "upperdir %s", options_show(opt->upper));
 	for (unsigned i = 1; i < o->nlayers; i++) {
-		if (is_inside(o->layer[i].fd, &upper))
+		if (stack_inside(o->layer[i].fd, &upper))
 			errx(1, "lowerdir %s: is upperdir %s or lies in it",
 			     options_show(o->layer[i].path), options_show(opt->upper));
-		if (workfd != -1 && is_inside(o->layer[i].fd, &work))
+		if (workfd != -1 && stack_inside(o->layer[i].fd, &work))
 			errx(1, "lowerdir %s: is workdir %s or lies in it",
 			     options_show(o->layer[i].path), options_show(opt->work));
 	}
@@ -113,17 +125,15 @@ static void check_upper(const struct layer *l, const char *path)
 		err(1, "upperdir %s", options_show(path));
 }
 
-/* CAP_CHOWN in our user namespace: what root has, unless it was taken away. */
-static bool has_privilege(void)
+bool stack_capable(unsigned cap)
 {
 	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
 	struct __user_cap_data_struct data[2];
 
-	return syscall(SYS_capget, &header, data) == 0 &&
-	       (data[0].effective & (1u << CAP_CHOWN)) != 0;
+	return syscall(SYS_capget, &header, data) == 0 && (data[0].effective & (1u << cap)) != 0;
 }
 
-static bool takes_xattrs(int fd)
+bool stack_takes_xattrs(int fd)
 {
 	struct at a = {fd, ""};
 
@@ -162,6 +172,8 @@ static void open_work(struct ovl *o, struct options *opt)
 	long owner;
 	int r = work_open(o, opt->work, &owner, &work);
 
+	if (r == 0 && journal_exists(o->workfd))
+		r = -EALREADY;
 	if (r == 0)
 		return;
 	if (opt->work != NULL && (work || r != -EBUSY)) {
@@ -177,6 +189,10 @@ static void open_work(struct ovl *o, struct options *opt)
 		warnx("%s %s: a volatile mount did not end cleanly; check the files and remove "
 		      "%s/volatile",
 		      what, path, opt->work != NULL ? path : WHITEOUT_WORK);
+	else if (r == -EALREADY)
+		warnx("upperdir %s: a commit was interrupted; finish it with \"overlayfs commit\" or "
+		      "\"overlayfs check --repair\"",
+		      options_show(opt->upper));
 	else if (r == -EINVAL)
 		warnx("upperdir %s: lies in another overlay; give workdir= and whiteout=xattr",
 		      options_show(opt->upper));
@@ -184,6 +200,15 @@ static void open_work(struct ovl *o, struct options *opt)
 		warnx("%s %s: %s", what, path, strerror(-r));
 	stack_close(o, opt);
 	exit(1);
+}
+
+/* A file system without an id is known by the lowest layer on it, counted from below. */
+static void name_file_systems(struct ovl *o)
+{
+	for (unsigned i = 0; i < o->nlayers; i++)
+		for (unsigned j = o->nlayers; o->layer[i].fsid == 0; j--)
+			if (o->layer[j - 1].dev == o->layer[i].dev)
+				o->layer[i].fsid = o->nlayers - j + 1;
 }
 
 /* The layer of --tmp is made by the caller, so that all others were checked. */
@@ -205,6 +230,8 @@ static void open_layers(struct ovl *o, struct options *opt)
 
 void stack_open(struct ovl *o, struct options *opt)
 {
+	struct stat st;
+
 	*o = (struct ovl){.redirect_dir = opt->redirect_dir,
 			  .is_volatile = opt->is_volatile,
 			  .squash = opt->squash_uid != (uid_t)-1 || opt->squash_gid != (gid_t)-1,
@@ -212,7 +239,7 @@ void stack_open(struct ovl *o, struct options *opt)
 			  .squash_gid = opt->squash_gid,
 			  .timeout = opt->timeout,
 			  .format = opt->format,
-			  .privileged = has_privilege(),
+			  .privileged = stack_capable(CAP_CHOWN),
 			  .workfd = -1,
 			  .indexfd = -1};
 	if (access("/proc/self/fd", X_OK) == -1)
@@ -225,9 +252,15 @@ void stack_open(struct ovl *o, struct options *opt)
 		make_tmp(opt);
 		open_layer(&o->layer[0], "upperdir", opt->upper);
 	}
+	name_file_systems(o);
 	if (o->writable) {
 		open_work(o, opt);
-		o->xattrs = takes_xattrs(o->workfd);
+		o->xattrs = stack_takes_xattrs(o->workfd);
+	}
+	o->hide = opt->hide;
+	if (opt->private_dir != NULL && stat(opt->private_dir, &st) == 0) {
+		o->private_dev = st.st_dev;
+		o->private_ino = st.st_ino;
 	}
 	o->acl = !opt->noacl && knows_acls(o);
 	if (inodes_init(o) != 0 || files_init(o) != 0) {
@@ -247,13 +280,15 @@ static void check_user_mountpoint(const char *path, const struct stat *st)
 		errx(1, "mount point %s: sticky, and not owned by you", options_show(path));
 }
 
-static bool find_program(const char *name)
+bool stack_find_program(const char *name)
 {
 	const char *path = getenv("PATH");
 	char *list = strdup(path != NULL ? path : "/usr/local/bin:/usr/bin:/bin"), *p = list;
 	char *dir, file[4096];
-	bool found = access("/usr/bin/fusermount3", X_OK) == 0;
+	bool found;
 
+	snprintf(file, sizeof(file), "/usr/bin/%s", name);
+	found = access(file, X_OK) == 0;
 	while (!found && p != NULL && (dir = strsep(&p, ":")) != NULL) {
 		snprintf(file, sizeof(file), "%s/%s", dir, name);
 		found = access(file, X_OK) == 0;
@@ -279,7 +314,7 @@ void stack_check_mountpoint(const struct options *opt)
 	if (fd == -1)
 		err(1, "/dev/fuse");
 	close(fd);
-	if (geteuid() != 0 && !find_program("fusermount3"))
+	if (!stack_capable(CAP_SYS_ADMIN) && !stack_find_program("fusermount3"))
 		errx(1, "fusermount3: not found; install fuse3");
 }
 

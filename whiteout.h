@@ -73,6 +73,13 @@ int whiteout_replace(const struct ovl *o, struct dir *d, const char *name, bool 
 int whiteout_remove_dir(const struct ovl *o, struct dir *d, const char *name);
 
 /*
+ * Make a directory of the upper that shows nothing but has markers inside empty:
+ * it becomes opaque by its attribute, then the markers go. -EOPNOTSUPP: there are
+ * no attributes.
+ */
+int whiteout_empty(const struct ovl *o, struct at dir);
+
+/*
  * Rename name of the upper directory d to `to`, leaving a whiteout in its place.
  * flags: 0, or RENAME_EXCHANGE when a directory is in the way that shows
  * nothing but has markers inside: it is removed.
@@ -80,10 +87,55 @@ int whiteout_remove_dir(const struct ovl *o, struct dir *d, const char *name);
 int whiteout_rename(const struct ovl *o, struct dir *d, const char *name, struct at to,
 		    unsigned flags);
 
-/* Mark a directory of the upper opaque. bare: by the attribute only. */
+/*
+ * Mark a directory of the upper opaque, below which nothing lies in its present
+ * place. bare: by the attribute only. Whiteouts by attribute inside, which would
+ * become visible, are turned into `.wh.` files.
+ */
 int whiteout_set_opaque(const struct ovl *o, struct at dir, bool bare);
 
-/* Say where the lower part of a directory of the upper lies. */
+/*
+ * Remove the whiteouts and redirects in an opaque directory of the upper and
+ * below, where all that is merged has been copied up: kernel overlayfs lists the
+ * whiteouts that it does not expect, and a redirect leads out of what is opaque.
+ */
+int whiteout_strip(struct at dir);
+
+/* Say where the lower part of a directory of the upper lies; take that back. */
 int whiteout_set_redirect(const struct ovl *o, struct at dir, const char *path);
+int whiteout_clear_redirect(struct at dir);
+
+/* Make a directory of the upper neither opaque nor redirected. Its times stay. */
+int whiteout_clear_marks(struct at dir);
+
+/*
+ * The whiteout of name in directory fd of a layer, of any form, with its own
+ * attributes. -ENOENT when there is none.
+ */
+int whiteout_stat(const struct part *p, const char *name, struct stat *st);
+
+/* Remove every whiteout of name from the upper, where it hides nothing. */
+int whiteout_remove(const struct part *p, const char *name);
+
+/*
+ * Whether a whiteout of the upper has another form than o->format writes, and
+ * giving it that form; at every moment one is there. 1, 0 or -errno; 0 or -errno.
+ * A name that has no room for `.wh.` may have any form of its own name.
+ */
+int whiteout_other_form(const struct ovl *o, const struct part *p, const char *name);
+int whiteout_convert(const struct ovl *o, struct dir *d, const char *name);
+
+/*
+ * The same for the marks of a directory of the upper, opaque and redirect. below:
+ * something is below that shows when a program knows no other form.
+ */
+int whiteout_other_marks(const struct ovl *o, struct at dir, bool below);
+int whiteout_convert_marks(const struct ovl *o, struct at dir, bool below);
+
+/*
+ * The directory p of the upper has no whiteouts by attribute any more: take away
+ * what says that it has. 0 or -errno.
+ */
+int whiteout_clear_attribute_mark(struct part *p);
 
 #endif

@@ -13,29 +13,47 @@
 #include <linux/fuse.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "files.h"
+#include "nodes.h"
 
 #define TMPFILE_NAME ".fuse_hidden_tmp_%08lx"
+
+/* Requests up to this size can be asked again; they are the ones with a path. */
+enum { AGAIN_SIZE = 512 };
 
 /* The request that this thread works on. The buffer is libfuse's. */
 static _Thread_local struct {
 	uint32_t opcode;
 	uint64_t unique;
+	uint64_t known;	      /* the inode that it is about, for the kernel */
+	uint64_t node;	      /* and for libfuse */
+	uint64_t used;	      /* what is to be given back with nodes_done, or 0 */
 	const char *new_name; /* of a rename */
 	uint64_t linked;      /* the inode that gets a further name */
 	size_t room;
 	char tmpfile[32];
+	bool clears_set_id;
+	uint32_t init_flags;   /* that the kernel offers */
 	struct hidden *hidden; /* what it is about, when libfuse may have no path */
+	uint64_t given;	       /* the node that the reply tells the kernel of */
 	bool ask;	       /* the next notification is only to tell a node's number */
 	uint64_t answer;
+	bool again; /* it is to be read once more */
+	size_t len;
+	char request[AGAIN_SIZE];
 } now;
 
-static const struct ovl *ovl; /* both are set once, before the first request */
+/* All are set once, before the first request but for the last. */
+static const struct ovl *ovl;
 static struct fuse_session *session;
+static struct nodes *nodes;
+static bool long_setxattr; /* requests have a field that libfuse does not know */
+static bool killpriv;	   /* and flags for clearing set-id bits */
 
 /* Requests. */
 
@@ -50,22 +68,151 @@ static void see_getattr(const struct fuse_in_header *h, struct fuse_getattr_in *
 	}
 }
 
+/*
+ * When root writes to a file with a capability, the kernel removes that and then
+ * sends a change of nothing, as for a chown that changes nobody.
+ */
+static atomic_ullong last_uncapped;
+
+static uint64_t caller_and_node(const struct fuse_in_header *h)
+{
+	return (uint64_t)h->pid << 40 ^ h->nodeid;
+}
+
+static void see_removexattr(const struct fuse_in_header *h, const char *name)
+{
+	if (strcmp(name, "security.capability") == 0)
+		last_uncapped = caller_and_node(h);
+}
+
 static void see_setattr(const struct fuse_in_header *h, struct fuse_setattr_in *in)
 {
+	static const uint32_t nothing = FATTR_FH | FATTR_LOCKOWNER | FATTR_KILL_SUIDGID;
 	struct hidden *hidden = files_hidden_node(ovl, h->nodeid);
 
 	if (hidden != NULL && !(in->valid & FATTR_FH)) {
 		in->valid |= FATTR_FH;
 		in->fh = (uintptr_t)&hidden->file;
 	}
+	/* Only the set-id bits are to go: libfuse would do nothing, chown does it. */
+	if ((in->valid | nothing) == nothing && last_uncapped != caller_and_node(h)) {
+		in->valid |= FATTR_UID;
+		in->uid = (uint32_t)-1;
+	}
+	last_uncapped = 0;
 }
 
-static void see_forgets(const struct fuse_batch_forget_in *in, size_t size)
+/* Have libfuse forget one of its nodes. */
+static void forget_node(uint64_t node, uint64_t times)
 {
-	const struct fuse_forget_one *one = (const void *)(in + 1);
+	struct {
+		struct fuse_in_header h;
+		struct fuse_forget_in in;
+	} request = {.h = {.len = sizeof(request), .opcode = FUSE_FORGET, .nodeid = node},
+		     .in = {.nlookup = times}};
+	struct fuse_buf buf = {.size = sizeof(request), .mem = &request};
+
+	fuse_session_process_buf(session, &buf);
+}
+
+/* The thread may be ended while it reads, but not in here. */
+static void forget_parts(struct nodes_part *p)
+{
+	struct nodes_part *next;
+	int state;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	for (; p != NULL; p = next) {
+		next = p->next;
+		files_forget_node(ovl, p->node);
+		if (p->times > 0)
+			forget_node(p->node, p->times);
+		free(p);
+	}
+	pthread_setcancelstate(state, &state);
+}
+
+/* What the kernel forgets; returns what libfuse is to be asked instead: the root is nothing. */
+static uint64_t see_forget(uint64_t node, uint64_t n)
+{
+	struct nodes_part *parts;
+
+	if (nodes_forget(nodes, node, n, &parts)) {
+		forget_parts(parts);
+		return FUSE_ROOT_ID;
+	}
+	files_forget_node(ovl, node);
+	return node;
+}
+
+static void see_forgets(struct fuse_batch_forget_in *in, size_t size)
+{
+	struct fuse_forget_one *one = (void *)(in + 1);
 
 	for (uint32_t i = 0; i < in->count && (i + 1) * sizeof(*one) + sizeof(*in) <= size; i++)
-		files_forget_node(ovl, one[i].nodeid);
+		one[i].nodeid = see_forget(one[i].nodeid, one[i].nlookup);
+}
+
+/* A request by path that goes to the descriptor of a hidden file instead: the root has a path. */
+static uint64_t see_hidden(uint64_t node)
+{
+	now.hidden = files_hidden_node(ovl, node);
+	return now.hidden != NULL ? FUSE_ROOT_ID : node;
+}
+
+static uint64_t use(uint64_t node)
+{
+	bool used;
+
+	node = nodes_route(nodes, node, &used);
+	if (used)
+		now.used = node;
+	return node;
+}
+
+static void see_link(struct fuse_link_in *in)
+{
+	now.linked = now.known = in->oldnodeid;
+	in->oldnodeid = see_hidden(use(in->oldnodeid));
+	now.node = in->oldnodeid;
+}
+
+/* What libfuse takes for the name begins eight bytes later when the field is there. */
+static void see_setxattr(struct fuse_in_header *h, char *arg)
+{
+	const struct fuse_setxattr_in *in = (const void *)arg;
+
+	if (!long_setxattr)
+		return;
+	now.clears_set_id = in->setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID;
+	memmove(arg + FUSE_COMPAT_SETXATTR_IN_SIZE, in + 1, h->len - sizeof(*h) - sizeof(*in));
+	h->len -= (uint32_t)(sizeof(*in) - FUSE_COMPAT_SETXATTR_IN_SIZE);
+}
+
+/* Whether a change is to clear set-id bits; where the kernel has no flag, ask who it is. */
+static bool see_clears(const struct fuse_in_header *h, const char *arg)
+{
+	uint32_t flags;
+
+	switch (h->opcode) {
+	case FUSE_SETATTR:
+		return ((const struct fuse_setattr_in *)(const void *)arg)->valid &
+		       FATTR_KILL_SUIDGID;
+	case FUSE_OPEN:
+		flags = ((const struct fuse_open_in *)(const void *)arg)->open_flags;
+		return killpriv ? flags & FUSE_OPEN_KILL_SUIDGID : h->uid != 0;
+	case FUSE_CREATE:
+		flags = ((const struct fuse_create_in *)(const void *)arg)->open_flags;
+		return killpriv ? flags & FUSE_OPEN_KILL_SUIDGID : h->uid != 0;
+	case FUSE_WRITE:
+		return ((const struct fuse_write_in *)(const void *)arg)->write_flags &
+		       FUSE_WRITE_KILL_SUIDGID;
+	case FUSE_FALLOCATE:
+	case FUSE_COPY_FILE_RANGE:
+		return h->uid != 0;
+	default:
+		return false;
+	}
 }
 
 /* O_TMPFILE: a creation with a name that no user can have. */
@@ -80,34 +227,65 @@ static void see_tmpfile(struct fuse_in_header *h, struct fuse_create_in *in)
 	h->len = (uint32_t)((size_t)(name - (char *)h) + strlen(now.tmpfile) + 1);
 }
 
+/* The node that a request is about: one that can be used. */
+static void see_node(struct fuse_in_header *h, const char *arg)
+{
+	const struct file *f;
+
+	now.known = h->nodeid;
+	if (h->opcode == FUSE_RELEASE) { /* libfuse counts what is open by node */
+		f = (void *)(uintptr_t)((const struct fuse_release_in *)(const void *)arg)->fh;
+		h->nodeid = f->node;
+		now.used = f->node_used ? f->node : 0;
+	} else if (h->opcode != FUSE_FORGET) {
+		h->nodeid = use(h->nodeid);
+	}
+}
+
 static void see_request(void *buf)
 {
 	struct fuse_in_header *h = buf;
 	char *arg = (char *)(h + 1);
 
+	now.len = h->len <= AGAIN_SIZE ? h->len : 0;
+	memcpy(now.request, buf, now.len);
 	now.opcode = h->opcode;
 	now.unique = h->unique;
 	now.new_name = NULL;
 	now.tmpfile[0] = '\0';
 	now.hidden = NULL;
+	now.given = 0;
+	now.clears_set_id = see_clears(h, arg);
+	see_node(h, arg);
+	now.node = h->nodeid;
 	switch (h->opcode) {
+	case FUSE_INIT:
+		now.init_flags = ((const struct fuse_init_in *)(const void *)arg)->flags;
+		break;
 	case FUSE_GETATTR:
 		see_getattr(h, (void *)arg);
 		break;
 	case FUSE_SETATTR:
 		see_setattr(h, (void *)arg);
 		break;
-	case FUSE_GETXATTR:
 	case FUSE_SETXATTR:
-	case FUSE_LISTXATTR:
+		see_setxattr(h, arg);
+		h->nodeid = see_hidden(h->nodeid);
+		break;
 	case FUSE_REMOVEXATTR:
-	case FUSE_LSEEK: /* the root always has a path */
-		now.hidden = files_hidden_node(ovl, h->nodeid);
-		if (now.hidden != NULL)
-			h->nodeid = FUSE_ROOT_ID;
+		see_removexattr(h, arg);
+		now.node = h->nodeid = see_hidden(h->nodeid);
+		break;
+	case FUSE_GETXATTR:
+	case FUSE_LISTXATTR:
+	case FUSE_READLINK:
+	case FUSE_OPEN:
+	case FUSE_OPENDIR: /* the kernel lists nothing of what was removed */
+	case FUSE_LSEEK:
+		now.node = h->nodeid = see_hidden(h->nodeid);
 		break;
 	case FUSE_FORGET:
-		files_forget_node(ovl, h->nodeid);
+		h->nodeid = see_forget(h->nodeid, ((struct fuse_forget_in *)(void *)arg)->nlookup);
 		break;
 	case FUSE_BATCH_FORGET:
 		see_forgets((void *)arg, h->len - sizeof(*h));
@@ -125,7 +303,7 @@ static void see_request(void *buf)
 		now.room = ((struct fuse_read_in *)(void *)arg)->size;
 		break;
 	case FUSE_LINK:
-		now.linked = ((struct fuse_link_in *)(void *)arg)->oldnodeid;
+		see_link((void *)arg);
 		break;
 	case FUSE_TMPFILE:
 		see_tmpfile(h, (void *)arg);
@@ -137,9 +315,22 @@ static void see_request(void *buf)
 
 static ssize_t wire_read(int fd, void *buf, size_t size, void *userdata)
 {
-	ssize_t n = read(fd, buf, size);
+	ssize_t n;
 
 	(void)userdata;
+	if (now.used != 0)
+		forget_parts(nodes_done(nodes, now.used));
+	now.used = 0;
+	if (now.again) {
+		now.again = false;
+		n = (ssize_t)now.len;
+		memcpy(buf, now.request, now.len);
+	} else {
+		n = read(fd, buf, size);
+		/* The mount went while the kernel gave us a request; libfuse knows the usual error. */
+		if (n == -1 && errno == ECONNABORTED)
+			errno = ENODEV;
+	}
 	if (n < (ssize_t)sizeof(struct fuse_in_header))
 		return n;
 	see_request(buf);
@@ -148,26 +339,23 @@ static ssize_t wire_read(int fd, void *buf, size_t size, void *userdata)
 
 /* Replies. */
 
-static bool several_names(const struct fuse_attr *attr)
+/* What the kernel offers and libfuse 3.14 does not know. */
+static void see_init(struct fuse_init_out *out)
 {
-	return attr->nlink > 1 && !S_ISDIR(attr->mode);
-}
-
-static void see_attr(struct fuse_attr *attr, uint64_t *valid, uint32_t *valid_nsec)
-{
-	if (several_names(attr)) {
-		*valid = 0;
-		*valid_nsec = 0;
-	}
+	killpriv = now.init_flags & FUSE_HANDLE_KILLPRIV_V2;
+	if (killpriv)
+		out->flags |= FUSE_HANDLE_KILLPRIV_V2;
+	long_setxattr = (now.init_flags & ~out->flags) & FUSE_SETXATTR_EXT;
+	if (long_setxattr)
+		out->flags |= FUSE_SETXATTR_EXT;
 }
 
 static void see_entry(struct fuse_entry_out *e)
 {
-	if (e->nodeid == 0)
+	if (e->nodeid == 0 || S_ISDIR(e->attr.mode))
 		return;
-	see_attr(&e->attr, &e->attr_valid, &e->attr_valid_nsec);
-	if (several_names(&e->attr)) /* else owner and mode are believed unasked */
-		e->entry_valid = e->entry_valid_nsec = 0;
+	now.given = e->nodeid;
+	e->nodeid = nodes_give(nodes, e->nodeid, e->attr.ino, e->attr.nlink > 1, &e->generation);
 }
 
 static void see_listing(char *p, size_t size)
@@ -182,31 +370,50 @@ static void see_listing(char *p, size_t size)
 		p += len;
 		size -= len;
 	}
+	now.given = 0; /* libfuse takes none of them back */
+}
+
+/* libfuse counts what is open by node: remember which. */
+static void see_open(const struct fuse_open_out *out, uint64_t node)
+{
+	struct file *f = (struct file *)(uintptr_t)out->fh;
+
+	f->node = node;
+	f->node_used = nodes_use(nodes, node);
+}
+
+static void see_linked(struct fuse_entry_out *e)
+{
+	nodes_linked(nodes, now.linked, e->attr.ino);
+	if (now.hidden != NULL)
+		nodes_nameless(nodes, now.linked, true, false);
+	see_entry(e);
 }
 
 static void see_reply(const struct iovec *arg)
 {
-	struct fuse_attr_out *a = arg->iov_base;
 	struct fuse_entry_out *e = arg->iov_base;
 
 	switch (now.opcode) {
+	case FUSE_INIT:
+		see_init(arg->iov_base);
+		break;
 	case FUSE_LOOKUP:
 	case FUSE_MKNOD:
 	case FUSE_SYMLINK:
 		see_entry(e);
 		break;
-	case FUSE_LINK: /* offset -1: its attributes, no pages */
-		fuse_lowlevel_notify_inval_inode(session, now.linked, -1, 0);
-		see_entry(e);
+	case FUSE_LINK:
+		see_linked(e);
 		break;
 	case FUSE_CREATE:
-		see_entry(e);
 		if (now.tmpfile[0] != '\0')
 			files_set_node(ovl, now.tmpfile, e->nodeid);
+		see_entry(e);
+		see_open((const void *)(e + 1), now.given);
 		break;
-	case FUSE_GETATTR:
-	case FUSE_SETATTR:
-		see_attr(&a->attr, &a->attr_valid, &a->attr_valid_nsec);
+	case FUSE_OPEN:
+		see_open(arg->iov_base, now.node);
 		break;
 	case FUSE_OPENDIR:
 		if (ovl->timeout > 0)
@@ -229,20 +436,55 @@ static ssize_t wire_splice_send(int fdin, off_t *offin, int fdout, off_t *offout
 	return splice(fdin, offin, fdout, offout, size, flags);
 }
 
+/* libfuse speaks to the kernel on its own; returns true when that is only for us. */
+static bool see_notice(const struct fuse_out_header *out, struct iovec *arg)
+{
+	struct fuse_notify_inval_inode_out *inval = arg->iov_base;
+
+	if (out->error != FUSE_NOTIFY_INVAL_INODE)
+		return false;
+	now.answer = inval->ino;
+	inval->ino = nodes_known(nodes, inval->ino);
+	return now.ask;
+}
+
+/*
+ * libfuse has no path for the node any more. Another name of the file may be used, or
+ * found: on ESTALE the kernel looks up once more. Returns true when the request is
+ * to be asked again.
+ */
+static bool see_stale(struct fuse_out_header *out)
+{
+	if (files_hidden_node(ovl, now.node) == NULL)
+		nodes_nameless(nodes, now.node, false, false);
+	now.again = now.len > 0 && nodes_best(nodes, now.known) != now.node;
+	if (!now.again && !nodes_has_name(nodes, now.known))
+		out->error = -ENOENT;
+	return now.again;
+}
+
 static ssize_t wire_writev(int fd, struct iovec *iov, int count, void *userdata)
 {
 	struct fuse_out_header *out = iov[0].iov_base;
+	ssize_t n;
 
 	(void)userdata;
-	if (out->unique == 0 && out->error == FUSE_NOTIFY_INVAL_INODE && now.ask) {
-		now.answer = ((struct fuse_notify_inval_inode_out *)iov[1].iov_base)->ino;
-		return out->len;
-	}
-	if (out->error == -ESTALE) /* libfuse's word for a directory that was removed */
-		out->error = -ENOENT;
-	if (out->error == 0 && out->unique == now.unique && count > 1 && iov[1].iov_len > 0)
+	if (out->unique == 0) {
+		if (count > 1 && see_notice(out, &iov[1]))
+			return out->len;
+	} else if (out->error == -ESTALE) {
+		if (out->unique == now.unique && see_stale(out))
+			return out->len;
+	} else if (out->error == 0 && out->unique == now.unique && count > 1 &&
+		   iov[1].iov_len > 0) {
 		see_reply(&iov[1]);
-	return writev(fd, iov, count);
+	}
+	n = writev(fd, iov, count);
+	if (n == -1 && errno == ENOENT && now.given != 0 && out->unique == now.unique) {
+		forget_parts(nodes_take_back(nodes, now.given));
+		errno = ENOENT;
+	}
+	return n;
 }
 
 int wire_attach(struct fuse_session *se, const struct ovl *o)
@@ -252,7 +494,15 @@ int wire_attach(struct fuse_session *se, const struct ovl *o)
 
 	ovl = o;
 	session = se;
+	nodes = nodes_new();
+	if (nodes == NULL)
+		return -ENOMEM;
 	return fuse_session_custom_io(se, &io, fuse_session_fd(se));
+}
+
+void wire_detach(void)
+{
+	nodes_free(nodes);
 }
 
 /* What the callbacks ask. */
@@ -260,6 +510,11 @@ int wire_attach(struct fuse_session *se, const struct ovl *o)
 bool wire_is_lookup(void)
 {
 	return now.opcode == FUSE_LOOKUP;
+}
+
+uint64_t wire_getattr_node(void)
+{
+	return now.opcode == FUSE_GETATTR ? now.node : 0;
 }
 
 struct hidden *wire_hidden(void)
@@ -284,6 +539,51 @@ bool wire_hides(const char *to)
 	if (!files_is_hidden_name(name))
 		return false;
 	return !wire_is_rename() || strcmp(now.new_name, name) != 0;
+}
+
+bool wire_clears_set_id(void)
+{
+	return now.clears_set_id;
+}
+
+void wire_mode_changed(void)
+{
+	fuse_lowlevel_notify_inval_inode(session, now.known, -1, 0); /* attributes, no pages */
+}
+
+bool wire_is_unprivileged(void)
+{
+	return fuse_get_context()->uid != 0;
+}
+
+bool wire_is_user(uid_t uid)
+{
+	return fuse_get_context()->uid == uid;
+}
+
+bool wire_in_group(gid_t gid)
+{
+	gid_t list[64], *all = list;
+	int n = fuse_getgroups(64, list);
+	bool found = fuse_get_context()->gid == gid;
+
+	if (n > 64 && (all = calloc((size_t)n, sizeof(*all))) != NULL)
+		n = fuse_getgroups(n, all);
+	for (int i = 0; all != NULL && i < n && !found; i++)
+		found = all[i] == gid;
+	if (all != list)
+		free(all);
+	return found;
+}
+
+bool wire_knows(uint64_t inode)
+{
+	return nodes_has(nodes, inode);
+}
+
+void wire_nameless(uint64_t node, bool hidden, bool last)
+{
+	nodes_nameless(nodes, node, hidden, last);
 }
 
 uint64_t wire_node(const char *path)

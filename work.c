@@ -8,17 +8,21 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/statfs.h>
+#include <sys/sysmacros.h>
 #include <syslog.h>
 #include <unistd.h>
 
 #include "whiteout.h"
-
-#define XATTR_PROCESS "user.overlayfs.process"
 
 static int make_dir(int at, const char *path, int *fd)
 {
@@ -48,7 +52,7 @@ static int take_lock(int fd, long *owner)
 	}
 	if (r != -EWOULDBLOCK)
 		return r;
-	n = at_getxattr((struct at){fd, ""}, XATTR_PROCESS, pid, sizeof(pid) - 1);
+	n = at_getxattr((struct at){fd, ""}, WORK_PROCESS_XATTR, pid, sizeof(pid) - 1);
 	pid[n < 0 ? 0 : n] = '\0';
 	*owner = strtol(pid, NULL, 10);
 	return -EBUSY;
@@ -86,6 +90,48 @@ static int try_reserved(const struct ovl *o)
 	return 0;
 }
 
+/* Whether the file system on a device is one with a journal of ext4, inside it. */
+static bool has_journal(dev_t dev)
+{
+	char link[64], target[PATH_MAX], path[sizeof("/proc/fs/jbd2/-8") + NAME_MAX];
+	const char *slash;
+
+	snprintf(link, sizeof(link), "/sys/dev/block/%u:%u", major(dev), minor(dev));
+	if (at_readlink((struct at){AT_FDCWD, link}, target, sizeof(target)) != 0)
+		return false;
+	slash = strrchr(target, '/');
+	snprintf(path, sizeof(path), "/proc/fs/jbd2/%.*s-8", NAME_MAX,
+		 slash == NULL ? target : slash + 1);
+	return access(path, F_OK) == 0;
+}
+
+/* Files of a realtime section are on a device of their own. */
+static bool is_realtime(int fd)
+{
+	struct fsxattr x;
+
+	return ioctl(fd, FS_IOC_FSGETXATTR, &x) == -1 || (x.fsx_xflags & FS_XFLAG_RTINHERIT);
+}
+
+/*
+ * How copies are made safe. ext4 and XFS finish all that belongs to data, such as the
+ * file's size, before a wait for them ends; all that in the journal comes before
+ * a later rename, and a commit flushes the disk's cache first. So it is enough to
+ * wait. Others, btrfs for one, do such work afterwards: there, only a flush is certain.
+ */
+static enum copy_safety safety(const struct ovl *o)
+{
+	struct statfs fs;
+
+	if (o->is_volatile)
+		return COPY_LAZY;
+	if (fstatfs(o->workfd, &fs) == 0 &&
+	    ((fs.f_type == EXT4_SUPER_MAGIC && has_journal(o->work_st.st_dev)) ||
+	     (fs.f_type == XFS_SUPER_MAGIC && !is_realtime(o->workfd))))
+		return COPY_ORDERED;
+	return COPY_FLUSHED;
+}
+
 int work_open(struct ovl *o, const char *path, long *owner, bool *work)
 {
 	struct stat st;
@@ -106,8 +152,10 @@ int work_open(struct ovl *o, const char *path, long *owner, bool *work)
 	if (r == 0 && path != NULL && o->format == WHITEOUT_WH)
 		r = try_reserved(o);
 	keep_times(o, &st);
-	if (r == 0)
+	if (r == 0) { /* what is staged must not inherit */
+		at_removexattr((struct at){o->workfd, "."}, "system.posix_acl_default");
 		r = at_stat((struct at){o->workfd, ""}, &o->work_st, 0);
+	}
 	if (r == 0 && o->work_st.st_dev != o->layer[0].dev)
 		r = -EXDEV;
 	if (r == 0) {
@@ -116,6 +164,7 @@ int work_open(struct ovl *o, const char *path, long *owner, bool *work)
 	}
 	if (r == 0)
 		r = mark_volatile(o);
+	o->safety = safety(o);
 	if (r == 0)
 		r = make_dir(o->workfd, "index", &o->indexfd);
 	if (r != 0)
@@ -133,8 +182,8 @@ void work_claim(const struct ovl *o)
 	char pid[32];
 	int n = snprintf(pid, sizeof(pid), "%ld", (long)getpid());
 
-	at_setxattr((struct at){o->layer[0].fd, "."}, XATTR_PROCESS, pid, (size_t)n, 0);
-	at_setxattr((struct at){o->workfd, "."}, XATTR_PROCESS, pid, (size_t)n, 0);
+	at_setxattr((struct at){o->layer[0].fd, "."}, WORK_PROCESS_XATTR, pid, (size_t)n, 0);
+	at_setxattr((struct at){o->workfd, "."}, WORK_PROCESS_XATTR, pid, (size_t)n, 0);
 }
 
 void work_close(struct ovl *o, const char *path)
@@ -146,8 +195,8 @@ void work_close(struct ovl *o, const char *path)
 	    at_stat((struct at){o->layer[0].fd, "."}, &st, 0) == 0) {
 		if (o->is_volatile && syncfs(o->workfd) == 0)
 			unlinkat(o->workfd, "volatile", 0);
-		at_removexattr((struct at){o->layer[0].fd, "."}, XATTR_PROCESS);
-		at_removexattr((struct at){o->workfd, "."}, XATTR_PROCESS);
+		at_removexattr((struct at){o->layer[0].fd, "."}, WORK_PROCESS_XATTR);
+		at_removexattr((struct at){o->workfd, "."}, WORK_PROCESS_XATTR);
 		unlinkat(o->workfd, "index", AT_REMOVEDIR);
 		if (path == NULL)
 			unlinkat(o->layer[0].fd, WHITEOUT_WORK, AT_REMOVEDIR);
@@ -166,6 +215,18 @@ struct at work_stage(const struct ovl *o, char buf[32])
 
 	snprintf(buf, 32, "#%lx", ++counter);
 	return (struct at){o->workfd, buf};
+}
+
+int work_fits(const struct ovl *o, off_t size)
+{
+	int r = 0, fd = openat(o->workfd, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+
+	if (fd == -1)
+		return 0; /* then the file itself will tell */
+	if (ftruncate(fd, size) == -1)
+		r = -errno;
+	close(fd);
+	return r;
 }
 
 void work_discard(const struct ovl *o, struct at staged)

@@ -17,10 +17,13 @@
 
 #include "layers.h"
 
+/* On the upper and the work directory while they are in use: the process id. */
+#define WORK_PROCESS_XATTR "user.overlayfs.process"
+
 /*
  * Open (and make) the work directory path, or the default one inside the upper
  * when path is NULL; lock it and the upper; remove left-overs. Sets o->workfd,
- * indexfd and work_st. -EBUSY: process *owner (0: unknown) has the lock, of the
+ * indexfd, work_st and safety. -EBUSY: process *owner (0: unknown) has the lock, of the
  * upper or of the *work directory. -EUCLEAN: a volatile mount did not end
  * cleanly. -EINVAL: the upper lies in an overlay that reserves the names `.wh.*`. work_close undoes it, also after an error.
  */
@@ -34,6 +37,9 @@ void work_close(struct ovl *o, const char *path);
 
 /* A new name for a staged entry. */
 struct at work_stage(const struct ovl *o, char buf[32]);
+
+/* Whether the upper's file system takes a file of this size: -EFBIG, or another error. */
+int work_fits(const struct ovl *o, off_t size);
 
 /* Remove a staged entry, whatever it is; failures are logged. */
 void work_discard(const struct ovl *o, struct at staged);

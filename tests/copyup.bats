@@ -327,6 +327,21 @@ upper_is_empty() { assert_upper; }
 	chmod -R u+w "$UP"
 }
 
+@test "what is copied up inherits no ACL, neither from the upper nor from the work directory" {
+	mkdir "$LOW/d" "$WORK"
+	touch "$LOW/d/f"
+	setfacl -d -m u:12:rwx "$UP" "$WORK"
+	overlay_mount
+	echo x >>"$MNT/d/f"
+	assert_equal "$(getfacl -cps "$MNT/d" "$MNT/d/f" | xargs)" ''
+	overlay_umount
+	rm -r "$WORK" "$UP/d"
+	overlay_mount
+	echo x >>"$MNT/d/f"
+	assert_equal "$(getfacl -cps "$MNT/d" "$MNT/d/f" | xargs)" ''
+	assert_equal "$(getfacl -cpd "$MNT" | grep -c user:)" 2
+}
+
 @test "chmod and chown of a lower FIFO, socket or device copies it up" {
 	need root
 	mkfifo "$LOW/fifo"

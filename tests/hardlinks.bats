@@ -260,3 +260,177 @@ agree() {
 	overlay_remount
 	assert_equal "$(as_user cat "$MNT/d/c" | xargs)" 'content x y'
 }
+
+@test "names of one file are one inode: mappings, positions and locks are shared" {
+	overlay_mount
+	py "$MNT" <<-'END'
+		import fcntl, mmap, os, sys
+		from ovl import equal
+		os.chdir(sys.argv[1])
+		for a, b in (("a", "b"), ("u", "v")):
+		    if a == "u":
+		        open(a, "w").write("content\n")
+		        os.link(a, b)
+		    read = os.open(b, os.O_RDONLY)
+		    one, two = os.open(a, os.O_RDWR), os.open(b, os.O_RDWR)
+		    first, second = mmap.mmap(one, 8), mmap.mmap(two, 8)
+		    first[0:1] = b"C"
+		    equal(second[:8], b"Content\n")
+		    equal(os.pread(read, 8, 0), b"Content\n")
+		    append = os.open(a, os.O_WRONLY | os.O_APPEND)
+		    os.write(two, b"0123456789")
+		    os.write(append, b"x")
+		    equal(os.lseek(append, 0, os.SEEK_CUR), 11)
+		    fcntl.flock(one, fcntl.LOCK_EX)
+		    try:
+		        fcntl.flock(two, fcntl.LOCK_EX | fcntl.LOCK_NB)
+		        equal("the lock excludes", "it does not")
+		    except BlockingIOError:
+		        pass
+	END
+}
+
+@test "an open file that loses one name after the other is the same as its last one" {
+	overlay_mount
+	py "$MNT" <<-'END'
+		import os, sys
+		from ovl import equal
+		os.chdir(sys.argv[1])
+		fd = os.open("x", os.O_CREAT | os.O_RDWR)
+		os.link("x", "y")
+		os.unlink("x")
+		equal((os.fstat(fd).st_nlink, os.stat("y").st_size), (1, 0))
+		os.write(fd, b"new")
+		equal((os.stat("y").st_size, open("y").read()), (3, "new"))
+		os.unlink("y")
+		equal(os.fstat(fd).st_nlink, 0)
+		equal(os.pread(fd, 3, 0), b"new")
+		# The name that was used for opening is not the one that is left.
+		for gone, stays in (("p", "q"), ("q", "p")):
+		    fd = os.open("p", os.O_CREAT | os.O_RDWR)
+		    os.link("p", "q")
+		    other = os.open("q", os.O_RDWR)
+		    os.rename("single", gone)
+		    equal(os.fstat(fd).st_nlink, 1)
+		    os.write(other, b"1")
+		    os.fchmod(fd, 0o601)
+		    equal((open(stays).read(), os.stat(stays).st_mode & 0o777), ("1", 0o601))
+		    os.unlink(stays)
+		    equal((os.fstat(fd).st_nlink, os.fstat(other).st_nlink), (0, 0))
+		    equal(os.pread(fd, 1, 0), b"1")
+		    os.rename(gone, "single")
+		    os.close(fd)
+		    os.close(other)
+	END
+}
+
+@test "using one name while another is removed and made again never fails" {
+	overlay_mount
+	py "$MNT" <<-'END'
+		import os, sys, threading
+		from ovl import equal
+		os.chdir(sys.argv[1])
+		done, errors, caches = threading.Event(), [], "/proc/sys/vm/drop_caches"
+
+		def flip():
+		    for i in range(3000):
+		        os.unlink("a")
+		        os.link("b", "a")
+		        if i % 500 == 0 and os.access(caches, os.W_OK):
+		            open(caches, "w").write("2")
+		    done.set()
+
+		def use():
+		    while not done.is_set():
+		        try:
+		            fd = os.open("b", os.O_RDONLY)
+		            equal((os.fstat(fd).st_size, os.pread(fd, 3, 0)), (8, b"con"))
+		            os.close(fd)
+		            os.utime("b")
+		            equal(os.stat("b").st_size, 8)
+		        except Exception as e:
+		            errors.append(repr(e))
+		            break
+
+		threads = [threading.Thread(target=f) for f in (flip, use, use)]
+		for t in threads:
+		    t.start()
+		for t in threads:
+		    t.join()
+		equal(errors, [])
+	END
+	# The kernel forgets all of them, as often as it was given them.
+	((EUID != 0)) || echo 3 >/proc/sys/vm/drop_caches
+	agree "$MNT/a" "$MNT/b" "$MNT/d/c"
+}
+
+
+@test "a descriptor sees what another name wrote, also after changing mode, times or size" {
+	overlay_mount
+	py "$MNT" <<-'END'
+		import os, sys
+		from ovl import *
+		a, b = sys.argv[1] + '/new', sys.argv[1] + '/link'
+		changes = {'mode': lambda fd: os.fchmod(fd, 0o600), 'times': lambda fd: os.utime(fd, (1, 2)),
+		           'size': lambda fd: os.ftruncate(fd, 8192), 'owner': lambda fd: os.fchown(fd, -1, os.getgid()),
+		           'attribute': lambda fd: os.setxattr(fd, 'user.a', b'b')}
+		for what, change in changes.items():
+		    write(a, b'old' * 1000)
+		    os.link(a, b)
+		    fd = os.open(b, os.O_RDWR)
+		    equal(os.pread(fd, 3, 0), b'old')
+		    with open(a, 'r+b') as f:
+		        f.write(b'NEW')
+		    change(fd)
+		    equal(os.pread(fd, 3, 0), b'NEW', what)
+		    os.close(fd)
+		    os.unlink(a)
+		    os.unlink(b)
+	END
+}
+
+@test "names that are left to a lower file follow it when it is changed by a removed one" {
+	overlay_mount
+	py "$MNT" <<-'END'
+		import os, sys
+		from ovl import *
+		mnt = sys.argv[1]
+		a, b = os.open(mnt + '/a', os.O_RDONLY), os.open(mnt + '/b', os.O_RDONLY)
+		os.unlink(mnt + '/a')
+		os.fchmod(a, 0o600)
+		equal([os.stat(mnt + '/' + n).st_mode & 0o777 for n in ('b', 'd/c')], [0o600] * 2)
+		w = os.open('/proc/self/fd/%d' % a, os.O_RDWR)
+		os.pwrite(w, b'CON', 0)
+		for data in (os.pread(b, 9, 0), os.pread(a, 9, 0), read(mnt + '/b'), read(mnt + '/d/c')):
+		    equal(data, b'CONtent\n')
+		write(mnt + '/d/c', b'more', 'ab')
+		equal(os.pread(w, 20, 0), b'CONtent\nmore')
+		equal([os.fstat(fd).st_nlink for fd in (a, b, w)], [2] * 3)
+	END
+	agree "$MNT/b" "$MNT/d/c"
+	overlay_remount
+	agree "$MNT/b" "$MNT/d/c"
+	assert_equal "$(stat -c '%h %a' "$MNT/b") $(xargs <"$MNT/b")" '2 600 CONtent more'
+	rm "$MNT/b" "$MNT/d/c"
+	assert_equal "$(find "$UP/.wh..wh.work/index" -mindepth 1)" ''
+}
+
+@test "an upper that was emptied by hand has no copies, also when the work directory is left" {
+	for_formats emptied_by_hand
+}
+emptied_by_hand() {
+	echo old >"$LOW/h1"
+	ln "$LOW/h1" "$LOW/h2"
+	ln "$LOW/h1" "$LOW/h3"
+	overlay_mount -o "whiteout=$1"
+	echo new >"$MNT/h1"
+	rm "$MNT/h3"
+	assert_equal "$(cat "$MNT/h2")" new
+	overlay_umount
+	assert [ -n "$(ls -A "$UP"/.wh..wh.work/index)" ]
+	find "$UP" -mindepth 1 -maxdepth 1 ! -name .wh..wh.work -exec rm -r {} +
+	overlay_mount -o "whiteout=$1"
+	assert_equal "$(cat "$MNT/h1" "$MNT/h2" "$MNT/h3" | xargs)" 'old old old'
+	assert_equal "$(stat -c %h "$MNT/h2")" 3
+	overlay_umount
+}

@@ -49,16 +49,18 @@ fi
 as_user() { "${USER_CMD[@]}" "$@"; }
 as_other() { "${OTHER_CMD[@]}" "$@"; }
 
-# need root|userns|tmpfile|kernel-overlay|command NAME: skip where the machine cannot do it,
+# need root|userns|loop|network|kernel-overlay|command NAME: skip where the machine cannot do it,
 # but fail in CI, so that nothing is silently left out there.
 need() {
-	local why=''
+	local why='' loop
 	case $1 in
 	root) ((EUID == 0)) || why='needs root' ;;
 	userns) as_user unshare -Urm true 2>/dev/null || why='needs user namespaces' ;;
 	kernel-overlay) ((EUID == 0)) && grep -qw overlay /proc/filesystems ||
 		{ ((EUID == 0)) && modprobe overlay 2>/dev/null; } || why='needs kernel overlayfs' ;;
-	command) command -v "$2" >/dev/null || why="needs the command $2" ;;
+	loop) loop=$(losetup -f 2>/dev/null) && [[ -b $loop ]] || why='needs loop devices' ;;
+	command) type -P "$2" >/dev/null || why="needs the command $2" ;;
+	attach) can_attach || why='needs an strace that can attach' ;;
 	network) timeout 20 bash -c ': </dev/tcp/deb.debian.org/80' 2>/dev/null ||
 		why='needs deb.debian.org' ;;
 	*) fail "need $*: what is that?" ;;
@@ -67,6 +69,18 @@ need() {
 	[[ ${CI:-} != true ]] || fail "CI=true and the machine $why"
 	skip "$why"
 }
+
+can_attach() {
+	sleep 60 3>&- &
+	local sleeper=$! rc=0
+	timeout -s INT 1 strace -qq -o /dev/null -p "$sleeper" 2>"$T/run/strace" || rc=$?
+	kill "$sleeper"
+	wait "$sleeper" || :
+	[[ $rc == 124 && ! -s $T/run/strace ]]
+}
+
+# LeakSanitizer cannot work below strace.
+strace() { ASAN_OPTIONS=${ASAN_OPTIONS:-}:detect_leaks=0 command strace "$@"; }
 
 # poll SECONDS COMMAND...: until the command succeeds.
 poll() {
@@ -78,13 +92,14 @@ poll() {
 	done
 }
 
-# Whether a file system is mounted on a directory; does not call into it.
+# Whether a file system is mounted on a directory; does not call into it. The list is read as
+# a whole: read -r goes back in a file after each line, and others mount and unmount meanwhile.
 is_mounted() {
 	local line mp
 	while read -r _ _ _ _ mp line; do
 		printf -v mp %b "$mp"
 		[[ $mp == "$1" ]] && return 0
-	done </proc/self/mountinfo
+	done <<<"$(</proc/self/mountinfo)"
 	return 1
 }
 
@@ -93,7 +108,7 @@ mounts_below() {
 	while read -r _ _ _ _ mp _; do
 		printf -v mp %b "$mp"
 		[[ $mp == "$1" || $mp == "$1"/* ]] && printf '%s\n' "$mp"
-	done </proc/self/mountinfo | tac
+	done <<<"$(</proc/self/mountinfo)" | tac
 }
 
 # Process ids of the daemons this test started, however they were started: the environment
@@ -132,6 +147,7 @@ tree_begin() {
 	DAEMON_AS=()
 	PIDS=() LOGS=() SNAPPED=()
 	EXPECT_STATUS=0 # of foreground daemons; "any" where a test kills one
+	unset MAKEFLAGS MAKELEVEL MFLAGS # a test may run make(1), and make this one
 	export T LOW LOW2 LOW3 UP WORK MNT OVERLAYFS_TEST="$T"
 	local san="log_path=$T/run/san"
 	export ASAN_OPTIONS="${ASAN_OPTIONS_GIVEN=${ASAN_OPTIONS-}}:$san:detect_leaks=1"
@@ -247,8 +263,8 @@ overlay_start() {
 	local mnt=${!#} pid log
 	lowers_remember
 	log=$(mktemp "$T/run/log.XXXXXX")
-	# A shell's background processes ignore SIGINT; a user's do not.
-	env --default-signal=INT,QUIT "${DAEMON_AS[@]}" "$OVERLAYFS" -f "$@" </dev/null >>"$log" 2>&1 3>&- 4>&- &
+	# A shell's background processes ignore SIGINT, those of nohup(1) SIGHUP; a user's do not.
+	env --default-signal=HUP,INT,QUIT "${DAEMON_AS[@]}" "$OVERLAYFS" -f "$@" </dev/null >>"$log" 2>&1 3>&- 4>&- &
 	pid=$!
 	PIDS+=("$pid") LOGS+=("$log")
 	DAEMON=$pid

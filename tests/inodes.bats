@@ -314,3 +314,33 @@ layers_of_all_kinds() {
 	overlay_remount
 	assert_equal "$(cd "$MNT" && stat -c '%n %i' new*)" "$before"
 }
+
+@test "the number stays when the owner may not read the file any more" {
+	echo x >"$LOW/f"
+	mkdir "$LOW/d"
+	tree_for_user
+	overlay_mount
+	want=$(as_user stat -c %i "$MNT/f" "$MNT/d")
+	as_user chmod 200 "$MNT/f" "$MNT/d"
+	assert_equal "$(as_user stat -c %i "$MNT/f" "$MNT/d")" "$want"
+	as_user sh -c 'echo y >"$1"' sh "$MNT/f"
+	((EUID != 0)) || echo 2 >/proc/sys/vm/drop_caches
+	assert_equal "$(as_user stat -c %i "$MNT/f" "$MNT/d")" "$want"
+}
+
+@test "a directory that kernel overlayfs moved into a new one has one number and enough links" {
+	mkdir -p "$LOW"/d/{1,2,3} "$UP/new/x"
+	setfattr -n user.overlay.redirect -v /d "$UP/new/x"
+	setfattr -n user.overlay.impure -v y "$UP/new"
+	overlay_mount
+	assert_names "$MNT/new/x" 1 2 3
+	py <<-'EOF'
+		import os, ovl
+		x = os.environ['MNT'] + '/new/x'
+		st = os.stat(x)
+		listed = {name: number for name, number, _ in ovl.Dir(x)}
+		ovl.equal(listed['.'], st.st_ino)
+		ovl.equal({name: number for name, number, _ in ovl.Dir(x + '/1')}['..'], st.st_ino)
+		assert st.st_nlink in (1, 5), st.st_nlink
+	EOF
+}

@@ -331,6 +331,56 @@ three_kinds() {
 	no_hidden_files
 }
 
+@test "a file that is open by a removed name and has one name left is still one file" {
+	overlay_mount
+	py "$MNT" <<-'END'
+		import os, sys
+		from ovl import *
+		a, b = sys.argv[1] + '/a', sys.argv[1] + '/b'
+		def removed():
+		    fd = os.open(a, os.O_CREAT | os.O_RDWR)
+		    os.link(a, b)
+		    os.unlink(a)
+		    return fd
+		def nameless():
+		    fd = os.open(sys.argv[1], os.O_TMPFILE | os.O_RDWR)
+		    linkat_fd(fd, b)
+		    return fd
+		for make in (removed, nameless):
+		    fd = make()
+		    name = os.open(b, os.O_RDWR)
+		    for i in range(3):
+		        equal((os.stat(b).st_size, os.fstat(fd).st_nlink), (3 * i, 1), make.__name__)
+		        os.pwrite(fd, b'abc', 3 * i)
+		        equal(os.pread(name, 100, 0), b'abc' * (i + 1))
+		    os.pwrite(name, b'ABC', 0)
+		    equal(os.pread(fd, 3, 0), b'ABC')
+		    os.fchmod(fd, 0o600 + i)
+		    equal(os.stat(b).st_mode & 0o777, 0o600 + i)
+		    equal(os.fstat(fd).st_nlink, 1)
+		    os.unlink(b)
+		    equal((os.fstat(fd).st_nlink, os.fstat(name).st_nlink), (0, 0), make.__name__)
+	END
+	no_hidden_files
+}
+
+@test "fstat counts the names of an open lower file down to none" {
+	echo x >"$LOW/a"
+	ln "$LOW/a" "$LOW/b"
+	ln "$LOW/a" "$LOW/c"
+	overlay_mount
+	py "$MNT" <<-'END'
+		import os, sys
+		from ovl import *
+		fds = [os.open(sys.argv[1] + '/' + n, os.O_RDONLY) for n in 'abc']
+		for left, n in ((2, 'a'), (1, 'b'), (0, 'c')):
+		    os.unlink(sys.argv[1] + '/' + n)
+		    equal([os.fstat(fd).st_nlink for fd in fds], [left] * 3, n)
+		    equal([os.pread(fd, 9, 0) for fd in fds], [b'x\n'] * 3)
+	END
+	no_hidden_files
+}
+
 @test "an open directory that is removed can be closed, and shows nothing" {
 	mkdir -p "$LOW/d"
 	echo x >"$LOW/d/f"
@@ -351,6 +401,33 @@ three_kinds() {
 		equal(os.listdir(mnt + '/d'), ['other'])
 	END
 	no_hidden_files
+}
+
+removed_directory() {
+	mkdir -m 750 "$LOW/d"
+	touch -d @1000000000 "$LOW/d/f" "$LOW/d"
+	mkdir -m 2750 "$LOW/over"
+	overlay_mount -o "whiteout=$1"
+	py <<-'EOF'
+		import os
+		os.chdir(os.environ['MNT'])
+		def state(fd):
+		    st = os.fstat(fd)
+		    return oct(st.st_mode), st.st_mtime_ns, st.st_uid
+		os.unlink('d/f')
+		os.utime('d', ns=(0, 5))
+		os.mkdir('e')
+		fd, over = os.open('d', os.O_RDONLY), os.open('over', os.O_RDONLY)
+		before = state(fd), state(over)
+		os.rmdir('d')
+		os.rename('e', 'over')
+		assert (state(fd), state(over)) == before, (state(fd), state(over), before)
+		os.fchmod(fd, 0o700)
+		assert os.fstat(fd).st_mode & 0o7777 == 0o700
+	EOF
+}
+@test "an open directory that is removed keeps its mode and times, in each format" {
+	for_formats removed_directory
 }
 
 @test "in a directory that was removed every name is ENOENT" {
@@ -466,6 +543,35 @@ three_kinds() {
 		equal(os.fstat(fd).st_nlink, 0)
 		os.fchmod(fd, 0o640)
 		equal(os.fstat(fd).st_mode & 0o7777, 0o640)
+	END
+	no_hidden_files
+}
+
+@test "what was removed with its directory can be opened and linked by its descriptor" {
+	mkdir "$LOW/d"
+	echo data >"$LOW/d/f"
+	overlay_mount
+	py "$MNT" <<-'END'
+		import os, sys
+		from ovl import *
+		os.chdir(sys.argv[1])
+		dir = os.open('d', os.O_RDONLY)
+		fd = os.open('d/f', os.O_RDONLY)
+		os.unlink('d/f')
+		os.rmdir('d')
+		again = os.open('/proc/self/fd/%d' % fd, os.O_RDWR)
+		equal(os.read(again, 9), b'data\n')
+		os.pwrite(again, b'DATA', 0)
+		equal(os.pread(fd, 9, 0), b'DATA\n')
+		os.close(fd)
+		equal(os.fstat(again).st_nlink, 0)
+		os.close(os.open('.', os.O_RDONLY, dir_fd=dir))
+		os.mkdir('d')
+		fd = os.open('d', os.O_TMPFILE | os.O_RDWR, 0o600)
+		os.write(fd, b'new')
+		os.rmdir('d')
+		linkat_fd(fd, 'named')
+		equal((os.stat('named').st_nlink, open('named').read()), (1, 'new'))
 	END
 	no_hidden_files
 }

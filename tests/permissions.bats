@@ -112,6 +112,25 @@ plain_copy() { cp -a "$LOW" "$T/plain"; }
 	assert_same_tree "$T/plain/acl" "$MNT/acl"
 }
 
+@test "a new set-id file has no more bits than the default ACL leaves it" {
+	need root
+	mkdir -m 777 "$LOW/d"
+	setfacl -d -m "u:$OTHER_UID:r,g::r,m::r" "$LOW/d"
+	plain_copy
+	overlay_mount
+	create() {
+		user_py <<-'EOF'
+			import os
+			os.umask(0)
+			for mode in 0o6711, 0o4777, 0o2777, 0o711:
+			    os.close(os.open('d/%o' % mode, os.O_CREAT | os.O_WRONLY, mode))
+		EOF
+		stat -c '%n %a' d/*
+		getfacl -cn d/*
+	}
+	like_plain create
+}
+
 @test "an ACL that is set is shown, obeyed and copied up" {
 	need root
 	echo x | tee "$LOW/f" >"$LOW/g"
@@ -181,6 +200,34 @@ plain_copy() { cp -a "$LOW" "$T/plain"; }
 	assert_equal "$(as_user "$MNT/id" -u)" 0
 	chmod 755 "$MNT/id"
 	assert_equal "$(as_user "$MNT/id" -u)" "$TEST_UID"
+}
+
+@test "set-group-ID without group execution goes only where the writer is not of the group" {
+	need root
+	mkdir -m 777 "$LOW/d"
+	for f in write truncate open allocate chown acl link mine; do
+		echo data >"$LOW/d/$f"
+		chown "$TEST_UID:$OTHER_GID" "$LOW/d/$f"
+		chmod 2666 "$LOW/d/$f"
+	done
+	ln "$LOW/d/link" "$LOW/d/name"
+	chgrp "$TEST_GID" "$LOW/d/mine"
+	chmod 2644 "$LOW/d/mine"
+	cp -a "$LOW/d/acl" "$LOW/d/exec"
+	chmod 2777 "$LOW/d/exec"
+	plain_copy
+	overlay_mount
+	in_both() {
+		cd d || return
+		as_user sh -c 'echo x >>write; truncate -s 1 truncate; : >open; fallocate -l 9 allocate
+			chgrp "$(id -g)" chown; setfacl -m u:0:r acl; setfacl -m u:0:r exec; echo x >>mine'
+		stat -c '%n %a %g' name link
+		as_user sh -c 'exec 3>>name; echo x >&3'
+		stat -c '%n %a %g' ./*
+	}
+	like_plain in_both
+	overlay_remount
+	diff <(cd "$T/plain/d" && stat -c '%n %a' ./*) <(cd "$MNT/d" && stat -c '%n %a' ./*)
 }
 
 @test "chmod by one who is not of the group drops setgid" {
@@ -254,4 +301,35 @@ plain_copy() { cp -a "$LOW" "$T/plain"; }
 0:0 4755
 0:0 755'
 	poll 10 no_daemons
+}
+
+@test "root writes to a file with a capability: that goes, the set-id bits stay" {
+	need root
+	echo x >"$LOW/f"
+	chmod 6755 "$LOW/f"
+	setcap cap_net_raw+ep "$LOW/f"
+	plain_copy
+	setcap cap_net_raw+ep "$T/plain/f"
+	overlay_mount
+	write() {
+		echo y >>f
+		stat -c %a f
+		getcap f
+		python3 -c 'import os; os.chown("f", -1, -1)'
+		stat -c %a f
+	}
+	like_plain write
+}
+
+@test "nobody but the owner clears set-id bits by a chown that changes nobody" {
+	need root
+	echo x >"$LOW/f"
+	chmod 6777 "$LOW/f"
+	overlay_mount
+	other_py() { as_other "$PYTHON" -c 'import os, sys; os.chown(sys.argv[1], -1, -1)' "$MNT/f"; }
+	other_py || :
+	assert_equal "$(stat -c %a "$MNT/f")" 6777
+	assert_upper
+	as_other sh -c 'echo y >>"$1"' sh "$MNT/f"
+	assert_equal "$(stat -c %a "$MNT/f")" 777
 }

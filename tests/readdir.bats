@@ -263,3 +263,38 @@ teardown() { tree_end; }
 	assert_equal "$(find "$MNT/d" -mindepth 1 -type d | wc -l)" 3
 }
 
+
+open_moved() {
+	overlay_mount -o "redirect_dir=$1"
+	py <<-'EOF'
+		import os, ovl
+		os.chdir(os.environ['MNT'])
+		top, sub, other = ovl.Dir('d'), ovl.Dir('d/sub'), ovl.Dir('other')
+		def numbers(d):
+		    d.rewind()
+		    return {name: number for name, number, _ in d}
+		for d in top, sub, other:
+		    numbers(d)
+		os.rename('d', 'into/e')
+		open('into/e/new', 'w').close()
+		open('into/e/sub/new', 'w').close()
+		ovl.renameat2('other', 'into/e/sub', ovl.EXCHANGE)
+		open('other/newer', 'w').close()
+		open('into/e/sub/other', 'w').close()
+		for d, path, want in ((top, 'into/e', {'f', 'sub', 'new'}), (sub, 'other', {'new', 'newer'}),
+		                      (other, 'into/e/sub', {'other'})):
+		    got = numbers(d)
+		    ovl.equal(set(got) - {'.', '..'}, want)
+		    ovl.equal(got['.'], os.stat(path).st_ino)
+		    ovl.equal(got['..'], os.stat(path + '/..').st_ino)
+		    ovl.equal(numbers(ovl.Dir(path)), got)
+	EOF
+	overlay_umount
+	rm -rf "$UP"
+	mkdir "$UP"
+}
+@test "an open directory that is renamed shows what is added later, and its new parent" {
+	mkdir -p "$LOW/d/sub" "$LOW/into" "$LOW/other"
+	echo x >"$LOW/d/f"
+	for redirect in on off; do open_moved $redirect; done
+}

@@ -188,6 +188,17 @@ over_emptied_dir() {
 	for_formats over_emptied_dir
 }
 
+@test "a directory is renamed over one in which another program has left a directory of its own" {
+	mkdir -p "$LOW/low" "$UP/dst/.wh..wh.plnk/deep"
+	touch "$UP/dst/.wh..wh.plnk/deep/1.2"
+	overlay_mount
+	mkdir "$MNT/src"
+	touch "$MNT/src/s"
+	assert_equal "$(sysc rename "$MNT/src" "$MNT/dst")" ok
+	assert_names "$MNT/dst" s
+	assert_names "$MNT" dst low
+}
+
 fresh_dir_over_lower_dir() {
 	mkdir -p "$LOW/dst" "$LOW/gone"
 	echo d >"$LOW/gone/leak"
@@ -322,6 +333,20 @@ fresh_dir_over_lower_dir() {
 	assert_equal "$(cat "$MNT/e/b" "$MNT/out" | xargs)" 'one two one two'
 }
 
+@test "redirect_dir=off: what was removed in a redirected directory stays removed" {
+	mkdir -p "$LOW/a/inner" "$LOW/b"
+	touch "$LOW/a/inner/file" "$LOW/a/inner/other"
+	overlay_mount
+	mv "$MNT/a/inner" "$MNT/b/inner"
+	mv "$MNT/b" "$MNT/c"
+	overlay_remount -o redirect_dir=off
+	rm "$MNT/c/inner/file"
+	mv "$MNT/c" "$MNT/d"
+	assert_equal "$(ls "$MNT/d/inner")" other
+	overlay_remount
+	assert_equal "$(ls "$MNT/d/inner")" other
+}
+
 @test "redirect_dir=off: what is copied with a directory does not inherit its ACL" {
 	mkdir -p "$LOW/d/sub"
 	setfacl -d -m u:1:rwx "$LOW/d"
@@ -329,4 +354,26 @@ fresh_dir_over_lower_dir() {
 	mv "$MNT/d" "$MNT/e"
 	assert_equal "$(getfacl -cps "$MNT/e/sub" | xargs)" ''
 	assert_equal "$(getfacl -cpd "$MNT/e" | grep -c user:)" 2
+}
+
+@test "redirect_dir=off: what is made after a rename gets no number that is in use" {
+	mkdir -p "$LOW/d/merged"
+	overlay_mount -o redirect_dir=off
+	py <<-'EOF'
+		import os
+		os.chdir(os.environ['MNT'])
+		names = ['new%d' % i for i in range(20)] + ['merged/new%d' % i for i in range(20)] + ['merged']
+		for name in names[:-1]:
+		    os.mkdir('d/' + name)
+		before = {name: os.lstat('d/' + name).st_ino for name in names}
+		os.rename('d', 'e')
+		assert before == {name: os.lstat('e/' + name).st_ino for name in names}
+		for i in range(60):
+		    os.mkdir('later%d' % i)
+		assert not set(before.values()) & {os.lstat('later%d' % i).st_ino for i in range(60)}
+	EOF
+	numbers() { find "$MNT" -printf '%i %P\n' | sort; }
+	numbers >"$T/run/before"
+	overlay_remount
+	numbers | diff "$T/run/before" -
 }

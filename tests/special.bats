@@ -458,6 +458,41 @@ on_both() {
 	assert_upper
 }
 
+@test "a file that may only be appended to is appended to" {
+	need root
+	echo one >"$UP/log"
+	chattr +a "$UP/log" # or the layers' file system has no flags
+	overlay_mount
+	echo two >>"$MNT/log"
+	assert_equal "$(xargs <"$MNT/log")" 'one two'
+	run ! bash -c ': >"$0"' "$MNT/log"
+	run ! bash -c 'echo x 1<>"$0"' "$MNT/log"
+	chattr -a "$UP/log"
+	assert_equal "$(xargs <"$UP/log")" 'one two'
+}
+
+@test "chattr sets flags of a file in the upper, the privileged ones for root only" {
+	need root
+	echo x >"$LOW/f"
+	mkdir "$T/plain"
+	touch "$T/plain/f"
+	chattr +A "$T/plain/f" # or the layers' file system has no flags
+	overlay_mount
+	touch "$MNT/new"
+	chown "$TEST_UID" "$MNT/new" "$MNT/f"
+	as_user chattr +Ad "$MNT/new" "$MNT/f"
+	assert_equal "$(lsattr "$MNT/new" "$UP/f" | cut -d ' ' -f 1 | tr -d -- -e | xargs)" 'dA dA'
+	run ! as_user chattr +i "$MNT/new"
+	run ! as_user chattr +a "$MNT/new"
+	chattr +i "$MNT/new"
+	write=$(sysc write "$MNT/new" WRONLY x)
+	remove=$(sysc unlink "$MNT/new")
+	run ! as_user chattr -i "$MNT/new"
+	chattr -i "$UP/new"
+	assert_equal "$write $remove" 'EPERM EPERM'
+	assert_equal "$(sysc write "$MNT/new" WRONLY x)" ok
+}
+
 @test "large, unaligned and vectored reads and writes keep every byte" {
 	overlay_mount
 	py "$MNT/f" <<-'END'

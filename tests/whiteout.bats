@@ -344,6 +344,23 @@ over_whiteout() {
 	overlay_remount
 	assert_names "$MNT"
 }
+becomes_opaque() {
+	mkdir -p "$LOW/new/sub"
+	make_whiteout "$UP/old" gone user-xattr
+	touch -d @1000000000 "$UP/old"
+	overlay_mount -o "whiteout=$1"
+	rmdir "$MNT/new/sub"
+	assert_names "$MNT/old"
+	assert_equal "$(sysc rename2 "$MNT/old" "$MNT/new" EXCHANGE)" ok
+	assert_names "$MNT/new"
+	assert_equal "$(stat -c %Y "$MNT/new")" 1000000000
+	overlay_remount
+	assert_names "$MNT/new"
+}
+@test "whiteouts by attribute do not show when their directory becomes opaque, in each format" {
+	for_formats becomes_opaque
+}
+
 @test "making a name anew over its whiteout works and is not EEXIST" {
 	for_formats over_whiteout
 }
@@ -612,8 +629,9 @@ expect_history() {
 }
 
 @test "a user removes and makes directories that the owner may not write to" {
-	mkdir -m 555 "$UP/marked"
+	mkdir "$UP/marked"
 	: >"$UP/marked/.wh.x"
+	chmod 555 "$UP/marked"
 	mkdir "$LOW/b"
 	tree_for_user
 	DAEMON_AS=("${USER_CMD[@]}")
