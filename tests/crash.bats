@@ -99,99 +99,97 @@ survive() {
 	survive links 8
 }
 
-# Kill at exactly the Nth call of one kind. strace counts for each thread: there is one.
-killed_at_call() {
-	local call=$1 n=$2
+# lib/kill.py kills the daemon at each system call that changes the upper, one after the other.
+# killed_at_each_call LEAST OPTIONS [OPERATION...]: at so many of them at least, in the background.
+killed_at_each_call() {
+	local root=$T/kill-${#KILLING[@]}
+	mkdir -p "$root/low" "$root/up" "$root/mnt"
+	"$PYTHON" "$LIB/kill.py" make "$root"
+	LOWERS=("$root/low")
+	((${#DAEMON_AS[@]} == 0)) || chown -Rh "$TEST_UID:$TEST_GID" "$root"
 	lowers_remember
-	log=$(mktemp "$T/run/log.XXXXXX")
-	strace -f -qq -o /dev/null -e "trace=$call" -e "inject=$call:signal=KILL:when=$n" \
-		"$OVERLAYFS" -f -o "lowerdir=$LOW,upperdir=$UP,max_threads=1" "$MNT" </dev/null >>"$log" 2>&1 3>&- &
-	DAEMON=$!
-	PIDS+=("$DAEMON") LOGS+=("$log")
-	poll 20 overlay_settled "$DAEMON" "$MNT"
+	"${DAEMON_AS[@]}" "$PYTHON" "$LIB/kill.py" run "$root" "${@:2}" >"$root/out" 2>&1 3>&- &
+	KILLING+=("$!") LEAST+=("$1")
+}
+
+all_survived() {
+	local i rc=0
+	for i in "${!KILLING[@]}"; do
+		wait "${KILLING[i]}" || rc=1
+		cat "$T/kill-$i/out"
+		[[ $(tail -1 "$T/kill-$i/out") =~ ^([0-9]+)\ kills$ && ${BASH_REMATCH[1]} -ge ${LEAST[i]} ]] || rc=1
+	done
+	return $rc
 }
 
 @test "killed at each single call that changes the upper, every operation is all or nothing" {
-	need command strace
-	if ! strace -qq -o /dev/null true 2>/dev/null; then
-		[[ ${CI:-} != true ]] || fail 'strace cannot trace here'
-		skip 'strace cannot trace here'
-	fi
-	mkdir -p "$LOW/d/sub" "$LOW/e"
-	for f in trunc append chmod unlink move over over2 d/1 d/sub/2 e/3; do echo "old $f" >"$LOW/$f"; done
-	hits=0
-	for call in renameat2 unlinkat mkdirat linkat mknodat symlinkat setxattr,fsetxattr,lsetxattr \
-		removexattr,fremovexattr ftruncate fchmod,fchmodat copy_file_range,ioctl \
-		pwrite64,pwritev,splice; do
-		for n in 1 2 3 5 8 13; do
-			printf '%s %s\n' "$call" "$n"
-			killed_at_call "$call" "$n"
-			hit=yes
-			if is_mounted "$MNT"; then
-				timeout -k 1 20 "$PYTHON" - "$MNT" <<-'END' 2>/dev/null || :
-					import os, sys
-					from ovl import *
-					m = sys.argv[1] + '/'
-					write(m + 'append', b'new\n', 'ab')
-					write(m + 'trunc', b'new trunc\n')
-					os.chmod(m + 'chmod', 0o600)
-					os.unlink(m + 'unlink')
-					os.rename(m + 'move', m + 'd/moved')
-					os.rename(m + 'over', m + 'over2')
-					os.rename(m + 'd', m + 'D')
-					os.unlink(m + 'e/3')
-					os.rmdir(m + 'e')
-					os.mkdir(m + 'e')
-					write(m + 'e/4', b'new\n')
-					os.symlink('x', m + 'link')
-				END
-			fi
-			[[ -z $(daemons) ]] || hit=no # it was not called so often
-			kill -KILL "$DAEMON" 2>/dev/null || :
-			wait "$DAEMON" 2>/dev/null || :
-			# shellcheck disable=SC2046
-			kill -KILL $(daemons) 2>/dev/null || :
-			poll 10 no_daemons
-			while is_mounted "$MNT"; do umount -l "$MNT" 2>/dev/null || fusermount3 -uz "$MNT"; done
-			overlay_mount
-			py "$MNT" <<-'END'
-				import os, sys
-				from ovl import *
-				m = sys.argv[1] + '/'
-				def get(name):
-				    try:
-				        return read(m + name).decode()
-				    except OSError as e:
-				        return name_of(e)
-				def one_of(name, *want):
-				    assert get(name) in want, (name, get(name), want)
-				one_of('append', 'old append\n', 'old append\nnew\n')
-				one_of('trunc', 'old trunc\n', 'new trunc\n', '') # opened with O_TRUNC, then written
-				one_of('chmod', 'old chmod\n')
-				one_of('unlink', 'old unlink\n', 'ENOENT')
-				d = 'D' if os.path.isdir(m + 'D') else 'd'
-				one_of(d + '/1', 'old d/1\n')
-				one_of(d + '/sub/2', 'old d/sub/2\n')
-				assert not (os.path.exists(m + 'd') and os.path.exists(m + 'D'))
-				moved, move = get(d + '/moved'), get('move')
-				assert sorted((moved, move)) == ['ENOENT', 'old move\n'], (moved, move)
-				over, over2 = get('over'), get('over2')
-				assert (over, over2) in (('old over\n', 'old over2\n'), ('ENOENT', 'old over\n')), (over, over2)
-				e = os.listdir(m + 'e') if os.path.isdir(m + 'e') else None
-				assert e in (None, ['3'], [], ['4']), e
-				# And it goes on.
-				write(m + 'append', b'more\n', 'ab')
-				os.makedirs(m + 'e', exist_ok=True)
-				write(m + 'e/5', b'')
-				assert '3' not in os.listdir(m + 'e') or e == ['3']
-			END
-			assert_equal "$(work_leftovers)" ''
-			overlay_umount
-			rm -rf "$UP"
-			mkdir "$UP"
-			[[ $hit == yes ]] || break
-			hits=$((hits + 1))
-		done
-	done
-	assert [ "$hits" -gt 25 ]
+	need attach
+	KILLING=() LEAST=()
+	killed_at_each_call 250 whiteout=wh
+	killed_at_each_call 120 whiteout=chardev
+	killed_at_each_call 150 whiteout=xattr
+	all_survived
 }
+
+@test "killed at each single call, the daemon of an ordinary user leaves all or nothing" {
+	need attach
+	tree_for_user
+	KILLING=() LEAST=()
+	killed_at_each_call 100 whiteout=xattr
+	killed_at_each_call 80 whiteout=wh,redirect_dir=off 'rename a lower directory' \
+		'rename a merged directory' 'exchange directories' 'rename a directory over a whiteout'
+	all_survived
+}
+
+@test "killed at each single call of renames without redirects, nothing is lost or comes back" {
+	need attach
+	KILLING=() LEAST=()
+	killed_at_each_call 100 whiteout=wh,redirect_dir=off 'rename a lower directory' \
+		'rename a merged directory' 'exchange directories' 'rename a directory over a whiteout'
+	all_survived
+}
+
+# What the journal of the upper's file system has is kept, what only memory has is lost: as when
+# the machine loses power. Meanwhile another file is flushed now and then, and with it the journal.
+copy_up_until_power_fails() {
+	"$PYTHON" - "$MNT" "$1" <<-'END'
+		import fcntl, os, struct, sys
+		mnt, disk = sys.argv[1:]
+		side = os.open(disk + "/side", os.O_CREAT | os.O_WRONLY)
+		for i, name in enumerate(sorted(os.listdir(mnt))):
+		    os.chmod(f"{mnt}/{name}", 0o600)
+		    if i % 10 == 9:
+		        os.write(side, b"x")
+		        os.fsync(side)
+		EXT4_IOC_SHUTDOWN, NOLOGFLUSH = 0x8004587D, 2
+		fcntl.ioctl(os.open(disk, os.O_RDONLY), EXT4_IOC_SHUTDOWN, struct.pack("I", NOLOGFLUSH))
+	END
+}
+
+power_loss() {
+	local disk=$T/disk f copied=0
+	need root
+	need loop
+	need command "mkfs.$1"
+	for i in {1..100}; do head -c $((i * 100)) /dev/zero | tr '\0' x >"$LOW/$i"; done
+	truncate -s 512M "$T/image"
+	"mkfs.$1" -q "$T/image"
+	mkdir "$disk"
+	mount -o loop "$T/image" "$disk"
+	mkdir "$disk/up" "$disk/work"
+	UP=$disk/up overlay_mount -o workdir="$disk/work"
+	copy_up_until_power_fails "$disk"
+	crash
+	umount "$disk"
+	mount -o loop "$T/image" "$disk"
+	for f in "$disk"/up/[0-9]*; do
+		[[ -e $f ]] || continue
+		head -c $((${f##*/} * 100)) /dev/zero | tr '\0' x | cmp - "$f" || fail "$f is torn"
+		copied=$((copied + 1))
+	done
+	((copied >= 90)) || fail "the journal has $copied copies only"
+	umount "$disk"
+}
+
+@test "after a loss of power each copy is whole, on ext4" { power_loss ext4; }
+@test "after a loss of power each copy is whole, on XFS" { power_loss xfs; }

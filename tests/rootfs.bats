@@ -145,6 +145,54 @@ package_lifecycle() {
 	assert_equal "$(inside dpkg --audit)" ''
 }
 
+# What has the time of day or the order of things in it: logs, and the lists and caches of apt.
+volatile_state='^/?(var/(log|cache|lib/apt)|tmp|etc/(resolv.conf|hosts))(/|$)'
+
+# root_tree DIRECTORY: what an installation has to make the same.
+root_tree() {
+	"$PYTHON" "$LIB/tree.py" show "$1" | sed "s/^'//" | grep -vE "$volatile_state"
+}
+
+@test "an installation that is tried: diff names the package's files, discard leaves no trace, commit is the installation" {
+	debian
+	need network
+	need command bwrap
+	export XDG_STATE_HOME=$T/state
+	local options='-qq -o Acquire::Check-Valid-Until=false -o Acquire::Check-Date=false'
+	local install="apt-get $options update && apt-get $options -y --no-install-recommends install hello"
+	local tried=$T/tried direct=$T/direct
+	cp -a "$ROOTFS" "$tried"
+	cp -L /etc/resolv.conf /etc/hosts "$tried/etc/"
+	cp -a "$tried" "$direct"
+	root_run() {
+		timeout 300 env -i XDG_STATE_HOME="$T/state" PATH="$PATH" HOME=/root LC_ALL=C.UTF-8 \
+			DEBIAN_FRONTEND=noninteractive "$OVERLAYFS" run -l "$tried" "$@" </dev/null 3>&-
+	}
+	"$PYTHON" "$LIB/tree.py" show "$tried" +mtime +nlink | md5sum >"$T/before"
+
+	root_run --discard sh -c "$install && hello" >"$T/out"
+	assert_equal "$(tail -n 1 "$T/out")" 'Hello, world!'
+	"$PYTHON" "$LIB/tree.py" show "$tried" +mtime +nlink | md5sum | diff "$T/before" -
+
+	root_run --keep -n hello sh -c "$install"
+	"$PYTHON" "$LIB/tree.py" show "$tried" +mtime +nlink | md5sum | diff "$T/before" -
+	MNT=$direct inside sh -c "$install"
+	# What the package brought, and dpkg's own.
+	MNT=$direct inside dpkg -L hello | while read -r path; do
+		[[ -e $tried$path || -L $tried$path ]] || printf '%s\n' "$path"
+	done | sort >"$T/package"
+	assert [ "$(wc -l <"$T/package")" -gt 3 ]
+	"$OVERLAYFS" diff --names hello | grep -vE "$volatile_state" | sort >"$T/names"
+	grep -vE '^/var/lib/dpkg(/|$)' "$T/names" | diff "$T/package" -
+	assert_equal "$(grep -E '^/var/lib/dpkg/' "$T/names" | xargs)" \
+		'/var/lib/dpkg/info/hello.list /var/lib/dpkg/info/hello.md5sums /var/lib/dpkg/status /var/lib/dpkg/status-old'
+
+	"$OVERLAYFS" commit hello
+	diff <(root_tree "$direct") <(root_tree "$tried")
+	assert_equal "$(MNT=$tried inside hello)" 'Hello, world!'
+	assert_equal "$(MNT=$tried inside dpkg --verify hello)" ''
+}
+
 @test "usr/share/doc is removed and made again" {
 	debian
 	overlay_mount
@@ -319,6 +367,24 @@ change_tree() {
 		sh -ec 'echo hidden >/tmp/overlayfs-test.$$; cat /tmp/overlayfs-test.$$; rm /tmp/overlayfs-test.$$
 			mkdir /tmp/d; echo x >/tmp/d/f; mv /tmp/d /tmp/e; cat /tmp/e/f
 			cat /etc/passwd >/dev/null; ls -R /etc >/dev/null 2>&1 || :; awk "BEGIN { print 6 * 7 }"' 3>&-
+	assert_output 'hidden
+x
+42'
+	assert_not_exist /tmp/e
+	overlay_umount
+}
+
+@test "an ordinary user works in the view of the machine's own / with proot -r" {
+	need command proot
+	tree_for_user
+	# Version 5.1 lets statx(2) ask the machine's own /, so these commands do without.
+	LOWERS=()
+	overlay_start -u "$UP" / "$MNT"
+	chmod 1777 "$T/run"
+	run -0 as_user timeout 60 env PROOT_TMP_DIR="$T/run" proot -r "$MNT" -b /dev -b /proc -w / \
+		sh -ec 'echo hidden >/tmp/overlayfs-test.$$; cat /tmp/overlayfs-test.$$; rm /tmp/overlayfs-test.$$
+			mkdir /tmp/d; echo x >/tmp/d/f; mv /tmp/d /tmp/e; cat /tmp/e/f
+			cat /etc/passwd >/dev/null; awk "BEGIN { print 6 * 7 }"' 3>&-
 	assert_output 'hidden
 x
 42'

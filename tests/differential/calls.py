@@ -2,12 +2,14 @@
 """System calls that Python's os module does not have, or not in full."""
 
 import ctypes
+import errno
 import fcntl
 import os
 import platform
 import struct
 
 AT_FDCWD = -100
+CLOCK_REALTIME_COARSE = 5
 AT_SYMLINK_NOFOLLOW = 0x100
 AT_SYMLINK_FOLLOW = 0x400
 AT_EMPTY_PATH = 0x1000
@@ -85,20 +87,38 @@ def statx(fd, path, flags=AT_SYMLINK_NOFOLLOW, birth=False):
     }
 
 
-def getdents(fd):
-    """All entries from the position of fd on: a list of name, type, inode number."""
-    buf = ctypes.create_string_buffer(32768)
+class _OpenHow(ctypes.Structure):
+    _fields_ = [(n, ctypes.c_uint64) for n in ("flags", "mode", "resolve")]
+
+
+def leads_out(root_fd, name, follow):
+    """Whether a path has to leave the directory root_fd, whatever the permissions are."""
+    how = _OpenHow(os.O_PATH | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW), 0, 8)  # RESOLVE_BENEATH
+    fd = _libc.syscall(437, root_fd, name or b".", ctypes.byref(how), ctypes.sizeof(how))
+    if fd == -1:
+        return ctypes.get_errno() == errno.EXDEV
+    os.close(fd)
+    return False
+
+
+def getdents(fd, room=32768, count=1 << 30, positions=False):
+    """All entries from the position of fd on: a list of name, type, inode number.
+
+    room: of each call; count: make no more when there are so many.
+    """
+    buf = ctypes.create_string_buffer(room)
     found = []
-    while True:
+    while len(found) < count:
         n = _check(_libc.syscall(_SYS_GETDENTS64, fd, buf, len(buf)))
         if n == 0:
-            return found
+            break
         at = 0
         while at < n:
-            ino, _, length, kind = struct.unpack_from("=QqHB", buf, at)
+            ino, position, length, kind = struct.unpack_from("=QqHB", buf, at)
             name = buf.raw[at + 19 : at + length].split(b"\0", 1)[0]
-            found.append((name, kind, ino))
+            found.append((name, kind, ino) + ((position,) if positions else ()))
             at += length
+    return found
 
 
 def set_fs_creds(uid, gid, groups):

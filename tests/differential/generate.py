@@ -5,6 +5,7 @@ An operation is made of literals only, so a recorded list can be replayed, short
 printed.
 """
 
+import fcntl
 import os
 import stat
 import struct
@@ -17,6 +18,10 @@ MODES = [0o644, 0o755, 0o600, 0o777, 0o666, 0o700, 0o444, 0o4755, 0o2755, 0o1777
 OLD = [(10**9, 5), (1_234_567_890, 123_456_789), (0, 0), (-5, 999_999_999), (3 * 10**9, 1)]
 
 
+class NothingOpen(Exception):
+    """args[0]: what has to be opened first."""
+
+
 class Generator:
     def __init__(self, rng, root, user_is_root, workers, redirects, skip):
         self.rng = rng
@@ -26,9 +31,11 @@ class Generator:
         self.redirects = redirects
         self.skip = skip
         self.slots = [{} for _ in range(workers)]  # slot: "d" or "f"
+        self.maps = [set() for _ in range(workers)]
         self.entries = []
         self.recent = []
         self.queue = []
+        self.later = []  # [in so many operations, what]
         self.age = 99
         self.count = 0
         self.choices = [(w, getattr(self, "make_" + n)) for n, w in WEIGHTS.items()]
@@ -109,8 +116,10 @@ class Generator:
 
     def slot(self, who, kind="f"):
         some = [s for s, k in self.slots[who].items() if k == kind]
-        if not some or self.rng.random() < 0.03:
+        if self.rng.random() < 0.03:
             return self.rng.randrange(SLOTS)
+        if not some:
+            raise NothingOpen(kind)
         return self.rng.choice(some)
 
     def data(self):
@@ -228,7 +237,7 @@ class Generator:
         return "fgetxattr", slot, name
 
     def make_fallocate(self, who):
-        mode = self.rng.choice([0, 0, 1, 3, 3, 16, 17])
+        mode = self.rng.choice([0, 0, 1, 3, 3, 16, 17, 2, 64])
         return ("fallocate", self.slot(who), mode, self.offset(),
                 self.rng.choice([1, 4096, 10000, 65536]))
 
@@ -239,6 +248,102 @@ class Generator:
     def make_sendfile(self, who):
         return ("sendfile", self.slot(who), self.slot(who), self.offset(),
                 self.rng.choice([1, 100, 4096, 100000]))
+
+    def make_map(self, who):
+        """Opened for it, and used some time later."""
+        rng, slot, key = self.rng, self.rng.randrange(SLOTS), self.rng.randrange(3)
+        path = (None, self.existing(stat.S_IFREG))
+        self.queue.append((who, None, ("map", slot, key, True)))
+        for _ in range(rng.randrange(1, 5)):
+            use = ("map_load", key) if rng.random() < 0.5 else (
+                "map_store", key, self.offset(), self.data())
+            self.later.append([rng.randrange(4, 12), (who, None, use)])
+        if rng.random() < 0.5:
+            return "open", path, slot, os.O_RDWR, 0
+        self.queue.insert(0, (who, None, ("open", path, slot, os.O_RDWR, 0)))
+        return "truncate", path, rng.choice([100, 5000, 8192])
+
+    def make_map_use(self, who):
+        if not self.maps[who]:
+            return self.make_map(who)
+        key = self.rng.choice(sorted(self.maps[who]))
+        return self.rng.choice([("map_load", key), ("map_load", key), ("unmap", key),
+                                ("map_store", key, self.offset(), self.data()),
+                                ("map_store", key, self.offset(), self.data())])
+
+    def make_list_half(self, who):
+        slot = self.slot(who, "d")
+        self.later.append([self.rng.randrange(2, 9), (who, None, ("list_rest", slot))])
+        return "list_half", slot, self.rng.randrange(1, 6)
+
+    def make_list_seek(self, who):
+        return "list_seek", self.slot(who, "d")
+
+    def make_contend(self, who):
+        """Locks of two processes on one file, perhaps by different names."""
+        path, other = self.existing(stat.S_IFREG), self.rng.randrange(self.workers)
+        same = [e for e in self.entries if e[0] == path]
+        names = [x[0] for x in self.entries if same and x[2].st_ino == same[0][2].st_ino] or [path]
+        slots = self.rng.randrange(SLOTS), self.rng.randrange(SLOTS)
+        lock = self.rng.choice([("flock",), ("lock",)])
+        tail = () if lock == ("flock",) else (0, 0)
+        how = self.rng.choice([fcntl.LOCK_SH, fcntl.LOCK_EX]), self.rng.choice([fcntl.LOCK_SH, fcntl.LOCK_EX])
+        for w, s, h in ((who, slots[0], how[0]), (other, slots[1], how[1])):
+            self.queue.append((w, None, ("open", (None, self.rng.choice(names)), s, os.O_RDWR, 0)))
+            self.queue.append((w, None, lock + (s, h) + tail))
+        self.queue += [(other, None, ("write", slots[1], self.data())), (who, None, ("close", slots[0])),
+                       (other, None, lock + (slots[1], how[1]) + tail)]
+        return self.queue.pop(0)[2]
+
+    def make_lock(self, who):
+        how = self.rng.choice([fcntl.LOCK_SH, fcntl.LOCK_EX, fcntl.LOCK_UN])
+        if self.rng.random() < 0.5:
+            return "flock", self.slot(who), how
+        return "lock", self.slot(who), how, self.offset(), self.rng.choice([0, 1, 4096])
+
+    def make_direct(self, who):
+        data = self.rng.choice([None, b"D", b"E"])
+        return ("direct", self.old(who, stat.S_IFREG), data, self.rng.choice([1, 2, 16]),
+                self.rng.choice([0, 0, 1, 2, 256]))
+
+    def make_exec(self, who):
+        path = self.old(who, stat.S_IFREG) if self.rng.random() < 0.6 else (None, self.new())
+        if self.rng.random() < 0.5:
+            self.queue += [(who, None, ("chmod", path, 0o755)), (who, self.cred(), ("exec", path))]
+            return "save", path, b"#!/bin/sh\nexit %d\n" % self.rng.randrange(9), 0o755
+        return "exec", path
+
+    def make_makedirs(self, who):
+        names = self.rng.choices(layers.COMMON, k=self.rng.randrange(5, 30))
+        return "makedirs", (None, b"/".join([self.new()] + names))
+
+    def make_parallel(self, who):
+        """Work of two processes, as two users, in two directories of which none holds the other."""
+        dirs = [e[0] for e in self.entries if e[1] == stat.S_IFDIR]
+        if len(dirs) < 2 or self.workers < 2:
+            return self.make_look(who)
+        a, b = self.rng.sample(dirs, 2)
+        if (a + b"/").startswith(b + b"/") or (b + b"/").startswith(a + b"/"):
+            return self.make_look(who)
+        self.age = 99
+        return "parallel", self.private_work(a), self.private_work(b)
+
+    def private_work(self, top):
+        """No links: they could lead out. Names that come and go."""
+        rng, names = self.rng, [top + b"/p%d" % i for i in range(4)]
+        names += [names[0] + b"/q", names[1] + b"/q"]
+        cred, ops = self.cred(), []
+        for _ in range(rng.randrange(5, 25)):
+            one, two = (None, rng.choice(names)), (None, rng.choice(names))
+            ops.append((cred, rng.choice([
+                ("mkdir", one, 0o755), ("rmdir", one), ("unlink", one), ("rename", one, two, 0),
+                ("rename", one, two, calls.RENAME_NOREPLACE), ("save", one, self.data(), 0o644),
+                ("append", one, self.data()), ("lstat", one), ("cat", one), ("list", one),
+                ("chmod", one, self.mode()), ("truncate", one, self.offset()),
+                ("setxattr", one, "user.one", b"p", 0, False), ("listxattr", one, False),
+                ("list", (None, top)), ("lstat", (None, top)), ("utimens", one, self.times(), False),
+                ("save", one, self.data(), 0o600), ("mkdir", one, 0o777)])))
+        return ops
 
     def make_fdlist(self, who):
         return "fdlist", self.slot(who, "d")
@@ -353,7 +458,7 @@ class Generator:
         kinds = rng.choice([(), (stat.S_IFDIR,), (stat.S_IFREG,)])
         old = self.old(who, *kinds)
         new = self.old(who, *kinds) if rng.random() < 0.4 else self.based(who, self.new())
-        if b"" in (old[1], new[1]):
+        if b"" in (old[1].strip(b"/"), new[1].strip(b"/")):
             return self.make_rename(who)  # the root is a mount point
         flags = 0
         roll = rng.random()
@@ -417,17 +522,26 @@ class Generator:
         self.age += 1
         if self.age > 4:
             self.scan()
+        for waiting in self.later:
+            waiting[0] -= 1
+        if self.later and self.later[0][0] <= 0:
+            return self.later.pop(0)[1]
         if self.queue:
             return self.queue.pop(0)
         who, cred = rng.randrange(self.workers), self.cred()
         while True:
             make = rng.choices([c[1] for c in self.choices], [c[0] for c in self.choices])[0]
-            op = make(who)
+            try:
+                op = make(who)
+            except NothingOpen as e:
+                op = self.make_opendir(who) if e.args[0] == "d" else self.make_open(who)
             if op[0] not in self.skip and (op[0] != "reserved" or op[2][0] not in self.skip):
                 break
             self.queue.clear()
         if op[0] in ("unlink", "rmdir", "rename") and op[1][0] is None:
             self.recent = (self.recent + [op[1][1]])[-12:]
+        if op[0] in ("chown", "fchown") and op[2:4] == (-1, -1):
+            cred = None  # see setid.h: it is not known whether it is one, so there is no EPERM
         self.follow_up(who, cred, op)
         return who, cred, op
 
@@ -435,10 +549,17 @@ class Generator:
         if op[0] in ("open", "tmpfile") and result[0] == "ok":
             isdir = op[0] == "open" and op[3] & os.O_DIRECTORY
             self.slots[who][op[2]] = "d" if isdir else "f"
+        elif op[0] == "map" and result[0] == "ok" and result[1] is not None:
+            self.maps[who].add(op[2])
+        elif op[0] == "unmap":
+            self.maps[who].discard(op[1])
         elif op[0] == "close":
             self.slots[who].pop(op[1], None)
 
     def closed_all(self):
+        self.later.clear()
+        for m in self.maps:
+            m.clear()
         for s in self.slots:
             s.clear()
 
@@ -451,4 +572,7 @@ WEIGHTS = {
     "chown": 1.5, "utimens": 3, "setxattr": 3, "removexattr": 1.5, "mkdir": 4, "rmdir": 2,
     "remove_tree": 1.5, "unlink": 5, "mknod": 1.5, "symlink": 2, "link": 4, "flink": 1,
     "rename": 9, "umask": 0.3, "reserved": 0.8,
+    "map": 1, "map_use": 3, "list_half": 0.8, "list_seek": 0.5, "lock": 1, "contend": 0.5, "direct": 1,
+    "exec": 1,
+    "makedirs": 0.3, "parallel": 0.6,
 }

@@ -7,7 +7,7 @@ A specification is a list of entries, each a dict:
     path    tuple of names below the layer's root; () is the root itself
     kind    f d l p s c b; w: a whiteout, w-form in "form"; j: what must be ignored
     node    entries of one layer with the same number are names of one file
-    ...     content, size, mode, uid, gid, mtime, xattrs, target, rdev, opaque, xwh
+    ...     content, size, mode, uid, gid, mtime, xattrs, target, rdev, opaque, xwh, redirect, space
 
 It can be written to disk as layers, or merged and written as a plain tree. The merging
 knows nothing of the program under test. An entry whose parent is missing is left out, so
@@ -20,6 +20,12 @@ import struct
 
 COMMON = [b"a", b"b", b"c", b"d", b"e", b"f"]
 ODD = [
+    b"\x01",
+    b"*",
+    b"%s%n",
+    b"~",
+    b"#0",
+    b"\x7f\x80\xbf",
     b"n" * 255,
     b"m" * 252,
     b"k" * 251,
@@ -192,7 +198,9 @@ class _Maker:
         if kind == "f":
             e["content"], e["size"] = random_content(rng)
             e["xattrs"] = random_xattrs(rng, self.root, False)
-            if rng.random() < 0.03:  # no whiteout: not empty, or not in such a directory
+            if rng.random() < 0.03 and layer > 0:
+                # No whiteout: not empty, or not in such a directory. In the upper it becomes one when
+                # it is truncated or when its directory gets such a whiteout, as in the kernel's.
                 if e["size"] > 0 or not parent["xwh"]:
                     e["decoy"] = True
         elif kind == "l":
@@ -202,6 +210,57 @@ class _Maker:
         if kind in "ps":
             e["mode"] &= 0o777
         self.add(layer, where, kind, **e)
+
+    def moved(self, layer, count):
+        """What a rename of a lower directory leaves: a whiteout, and a redirect at another place."""
+        rng = self.rng
+        trees = [_tree(self.entries, i) for i in range(count)]
+        top, below = trees[layer], [t for t in trees[layer + 1 :] if t]
+        if top is None or not below:
+            return
+        found, todo = [], [((), _cut(below))]
+        while todo:
+            path, dirs = todo.pop()
+            for name in sorted({n for d in dirs for n in d.children}):
+                parts = _parts(trees, dirs, name)
+                if isinstance(parts, list) and parts:
+                    found.append(path + (name,))
+                    todo.append((path + (name,), parts))
+        old = rng.choice(found) if found else ()
+        here, missing = top, None
+        for i, name in enumerate(old):
+            if here.entry["opaque"] or here.entry.get("redirect") or name in here.whiteouts:
+                return
+            here = here.children.get(name)
+            if here is None:
+                missing = i
+                break
+            if not isinstance(here, _Dir) or i == len(old) - 1:
+                return
+        if missing is None:
+            return
+        plain = {"xattrs": {}, "opaque": [], "xwh": None}
+        for i in range(missing + 1, len(old)):
+            self.add(layer, old[:i], "d", **{**self.meta("d"), **plain})
+        self.add(layer, old, "w", form="chardev" if len(old[-1]) > 251 else rng.choice(["wh", "chardev"]))
+        tree = _tree(self.entries, layer)
+        dirs = [e["path"] for e in self.entries if e["layer"] == layer and e["kind"] == "d"]
+        into = rng.choice(dirs)
+        for name in into:
+            tree = tree.children[name]
+        name = rng.choice([n for n in COMMON + [b"moved"] if n not in tree.children
+                           and n not in tree.whiteouts])
+        redirect = b"/" + b"/".join(old)
+        if into == old[:-1] and rng.random() < 0.7:
+            redirect = old[-1]
+        space = rng.choice(["user", "trusted"]) if self.root else "user"
+        e = {**self.meta("d"), **plain, "redirect": redirect, "space": space}
+        self.add(layer, into + (name,), "d", **e)
+        parent = next(x for x in self.entries if x["kind"] == "d" and (x["layer"], x["path"]) == (layer, into))
+        parent["impure"] = space  # the kernel says so of a directory that got one
+        used = set()
+        for _ in range(rng.randint(0, 3)):
+            self.child(layer, into + (name,), e, used)
 
     def links(self, layer):
         files = [e for e in self.entries if e["layer"] == layer and e["kind"] in "flpsc"
@@ -231,6 +290,10 @@ def random_layers(rng, root):
                                      "opaque": [], "xwh": None})
             continue
         maker.directory(layer, ())
+    for layer in range(count - 2, -1, -1):
+        for _ in range(rng.choice([0, 0, 1, 1, 2])):
+            maker.moved(layer, count)
+    for layer in range(count):
         maker.links(layer)
     entries = maker.entries
     while True:
@@ -279,32 +342,62 @@ def _tree(entries, layer):
     return dirs.get(())
 
 
-def _merge_dirs(dirs):
-    """dirs: the contributions, top first. Returns (entry, {name: entry or such a pair})."""
-    use = []
-    for d in dirs:
-        use.append(d)
+def _cut(dirs):
+    """Without what lies below the first opaque one."""
+    for i, d in enumerate(dirs):
         if d.entry["opaque"]:
+            return dirs[: i + 1]
+    return dirs
+
+
+def _parts(trees, dirs, name):
+    """What name leads to below these contributions: the entry of a file, or directories, or []."""
+    found = []
+    for d in dirs:
+        child = d.children.get(name)
+        redirect = None
+        if isinstance(child, _Dir):
+            found.append(child)
+            redirect = child.entry.get("redirect")
+            if child.entry["opaque"]:
+                break
+            if redirect is not None and redirect.startswith(b"/"):
+                found += _resolve(trees[child.entry["layer"] + 1 :], redirect[1:].split(b"/"), trees)
+                break
+        elif child is not None:
+            return found or child
+        if redirect is not None:
+            name = redirect  # a whiteout of the old name hides something else
+        elif name in d.whiteouts:
             break
-    merged, open_dirs, closed = {}, {}, set()
-    for d in use:
-        for name, child in d.children.items():
-            if name in closed:
-                continue
-            if isinstance(child, _Dir):
-                open_dirs.setdefault(name, []).append(child)
-            else:
-                closed.add(name)
-                if name not in open_dirs:
-                    merged[name] = child
-        closed |= d.whiteouts
-    for name, parts in open_dirs.items():
-        merged[name] = _merge_dirs(parts)
-    return use[0].entry, merged
+    return _cut(found)
+
+
+def _resolve(stack, names, trees):
+    """The contributions of some layers to a path."""
+    dirs = _cut([t for t in stack if t])
+    for name in names:
+        dirs = _parts(trees, dirs, name)
+        if not isinstance(dirs, list):
+            return []
+    return dirs
+
+
+def _merge_dirs(trees, dirs):
+    """dirs: the contributions, top first. Returns (entry, {name: entry or such a pair})."""
+    merged = {}
+    for name in sorted({name for d in dirs for name in d.children}):
+        found = _parts(trees, dirs, name)
+        if isinstance(found, dict):
+            merged[name] = found
+        elif found:
+            merged[name] = _merge_dirs(trees, found)
+    return dirs[0].entry, merged
 
 
 def merge(entries, count):
-    return _merge_dirs([t for t in (_tree(entries, i) for i in range(count)) if t])
+    trees = [_tree(entries, i) for i in range(count)]
+    return _merge_dirs(trees, _cut([t for t in trees if t]))
 
 
 def _visible(merged):
@@ -406,6 +499,10 @@ def write_layer(entries, layer, root):
             _make(path, e, nodes, True)
     for path, e in reversed(dirs):
         extra = {}
+        if e.get("impure"):
+            extra[e["impure"] + ".overlay.impure"] = b"y"
+        if e.get("redirect"):
+            extra[e["space"] + ".overlay.redirect"] = e["redirect"]
         if e["xwh"]:
             extra[e["xwh"] + ".overlay.opaque"] = b"x"
         for form in e["opaque"]:

@@ -6,15 +6,14 @@ import time
 
 import session
 
-MAX_SECONDS = 120
 
-
-def replay(binary, case):
-    """The failure of a recorded case, or None."""
+def replay(binary, case, pause=0):
+    """The failure of a recorded case, or None. The pause lets times of operations differ."""
     try:
         with session.Case(binary, case["spec"], case["count"], case["config"]) as c:
             c.start()
             for who, cred, op in case["ops"]:
+                time.sleep(pause)
                 if op[0] == "finish":
                     c.finish()
                 else:
@@ -60,13 +59,14 @@ def _plainer(e):
         yield {**e, "content": [(0, b"old")], "size": 3}
 
 
-def reduce(binary, case, failure):
-    """(smaller case, its failure)"""
+def reduce(binary, case, failure, seconds):
+    """(smaller case, its failure) after so many seconds at most"""
     best = {"failure": failure}
-    deadline = time.monotonic() + MAX_SECONDS
+    pause = 0.005 if "mtime" in failure.kind else 0
+    deadline = time.monotonic() + seconds
 
     def fails(**change):
-        f = replay(binary, {**case, **change})
+        f = replay(binary, {**case, **change}, pause)
         if f is not None and f.kind == failure.kind:
             best["failure"] = f
             return True
