@@ -5,8 +5,16 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "apply.h"
+#include "check.h"
+#include "commit.h"
+#include "diff.h"
+#include "export.h"
 #include "mounts.h"
+#include "run.h"
 #include "session.h"
+#include "vacuum.h"
+#include "sessions.h"
 
 #define VERSION "0.1.0"
 
@@ -16,6 +24,9 @@ static void usage(FILE *f)
 	      "       overlayfs [-df] -o lowerdir=LOWER[:LOWER...][,upperdir=UPPER[,workdir=WORK]]"
 	      " MOUNTPOINT\n"
 	      "       overlayfs umount MOUNTPOINT\n"
+	      "       overlayfs run [OPTION...] COMMAND [ARGUMENT...]\n"
+	      "       overlayfs shell|diff|commit|discard|export|apply|vacuum|check TARGET\n"
+	      "       overlayfs list\n"
 	      "\n"
 	      "Shows LOWER at MOUNTPOINT. Changes go to UPPER; without it nothing can be changed.\n"
 	      "\n"
@@ -48,8 +59,23 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char *argv[]);
 } commands[] = {
-	{"-h", help},		{"--help", help},	   {"-V", version},
-	{"--version", version}, {"umount", mounts_umount},
+	// clang-format off
+	{"-h", help},
+	{"--help", help},
+	{"-V", version},
+	{"--version", version},
+	{"umount", mounts_umount},
+	{"diff", diff_command},
+	{"commit", commit_command},
+	{"export", export_command},
+	{"apply", apply_command},
+	{"vacuum", vacuum_command},
+	{"check", check_command},
+	{"run", run_command},
+	{"shell", run_shell},
+	{"list", sessions_list},
+	{"discard", sessions_discard},
+	// clang-format on
 };
 
 int main(int argc, char *argv[])

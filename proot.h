@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * proot: the sandbox of a machine that allows no namespaces.
+ */
+#ifndef PROOT_H
+#define PROOT_H
+
+#include "sandbox.h"
+
+/* Become proot with the command. Returns -errno, as execve(2) would, when there is none. */
+int proot_exec(const struct sandbox *s, char *argv[]);
+
+/*
+ * A process that kills all that runs below proot when the command has ended, or
+ * when `life` ends, and then proot too: what proot leaves behind would go on with
+ * the real files. other: the end of that pipe which the new process must not
+ * have. Returns it, or -1. Its exit status is the signal that has ended the command,
+ * which proot does not tell; 0 where there was none or the kernel does not say.
+ */
+pid_t proot_guard(pid_t proot, int life, int other);
+
+#endif
