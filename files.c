@@ -13,6 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "backing.h"
+
 #define HIDDEN_PREFIX ".fuse_hidden"
 
 enum { FILE_BUCKETS = 256 };
@@ -62,6 +64,7 @@ static void close_all(struct files_list *list)
 
 	while ((f = TAILQ_FIRST(list)) != NULL) {
 		TAILQ_REMOVE(list, f, list);
+		backing_close(f);
 		close(f->fd);
 		free(f);
 	}
@@ -109,6 +112,7 @@ void files_close(const struct ovl *o, struct file *f)
 	pthread_mutex_lock(&o->files->lock);
 	TAILQ_REMOVE(list_of(o->files, f), f, list);
 	pthread_mutex_unlock(&o->files->lock);
+	backing_close(f);
 	close(f->fd);
 	free(f);
 }

@@ -20,7 +20,7 @@ void setid_clear_group(struct at a);
 /*
  * Whether the caller may clear bits by a chown(2) that changes nobody: the kernel
  * asks who it is only for a change. It asks the same of us before somebody writes,
- * so it is no error when not; the write clears them itself.
+ * so it is no error when not; the write clears them itself, unless it passes us by.
  */
 bool setid_may_clear(struct at a);
 

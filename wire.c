@@ -18,10 +18,28 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "backing.h"
 #include "files.h"
 #include "nodes.h"
 
 #define TMPFILE_NAME ".fuse_hidden_tmp_%08lx"
+
+/*
+ * What linux/fuse.h has for passthrough since 6.9, at places that older ones have
+ * as padding: flags of INIT from the 32nd bit on, and what follows them there.
+ */
+enum { INIT_PASSTHROUGH = 1 << (37 - 32), OPEN_PASSTHROUGH = 1 << 7 };
+
+struct init_more {
+	uint32_t flags2;
+	uint32_t max_stack_depth;
+};
+
+struct open_out {
+	uint64_t fh;
+	uint32_t open_flags;
+	int32_t backing_id;
+};
 
 /* Requests up to this size can be asked again; they are the ones with a path. */
 enum { AGAIN_SIZE = 512 };
@@ -38,7 +56,8 @@ static _Thread_local struct {
 	size_t room;
 	char tmpfile[32];
 	bool clears_set_id;
-	uint32_t init_flags;   /* that the kernel offers */
+	uint32_t init_flags; /* that the kernel offers */
+	uint32_t init_flags2;
 	struct hidden *hidden; /* what it is about, when libfuse may have no path */
 	uint64_t given;	       /* the node that the reply tells the kernel of */
 	bool ask;	       /* the next notification is only to tell a node's number */
@@ -125,6 +144,7 @@ static void forget_parts(struct nodes_part *p)
 	for (; p != NULL; p = next) {
 		next = p->next;
 		files_forget_node(ovl, p->node);
+		backing_forget(p->node);
 		if (p->times > 0)
 			forget_node(p->node, p->times);
 		free(p);
@@ -142,6 +162,7 @@ static uint64_t see_forget(uint64_t node, uint64_t n)
 		return FUSE_ROOT_ID;
 	}
 	files_forget_node(ovl, node);
+	backing_forget(node);
 	return node;
 }
 
@@ -242,6 +263,12 @@ static void see_node(struct fuse_in_header *h, const char *arg)
 	}
 }
 
+static void see_offer(const struct fuse_init_in *in)
+{
+	now.init_flags = in->flags;
+	now.init_flags2 = in->flags & FUSE_INIT_EXT ? in->flags2 : 0;
+}
+
 static void see_request(void *buf)
 {
 	struct fuse_in_header *h = buf;
@@ -260,7 +287,7 @@ static void see_request(void *buf)
 	now.node = h->nodeid;
 	switch (h->opcode) {
 	case FUSE_INIT:
-		now.init_flags = ((const struct fuse_init_in *)(const void *)arg)->flags;
+		see_offer((const void *)arg);
 		break;
 	case FUSE_GETATTR:
 		see_getattr(h, (void *)arg);
@@ -348,6 +375,27 @@ static void see_init(struct fuse_init_out *out)
 	long_setxattr = (now.init_flags & ~out->flags) & FUSE_SETXATTR_EXT;
 	if (long_setxattr)
 		out->flags |= FUSE_SETXATTR_EXT;
+	if (ovl->privileged && ovl->writable && (now.init_flags2 & INIT_PASSTHROUGH)) {
+		struct init_more *more = (void *)&out->flags2;
+
+		out->flags |= FUSE_INIT_EXT;
+		more->flags2 |= INIT_PASSTHROUGH;
+		more->max_stack_depth = 1; /* kernel overlayfs can still lie on us */
+		backing_enable(fuse_session_fd(session));
+	}
+}
+
+/* What the kernel has kept of those of the inode that this is about; no pages. */
+static void drop_attributes(void)
+{
+	fuse_lowlevel_notify_inval_inode(session, now.known, -1, 0);
+}
+
+/* The kernel is not to keep the times of what may be changed without notice. */
+static void see_attr(uint64_t known, uint64_t *valid, uint32_t *valid_nsec)
+{
+	if (backing_maps(known))
+		*valid = *valid_nsec = 0;
 }
 
 static void see_entry(struct fuse_entry_out *e)
@@ -356,6 +404,7 @@ static void see_entry(struct fuse_entry_out *e)
 		return;
 	now.given = e->nodeid;
 	e->nodeid = nodes_give(nodes, e->nodeid, e->attr.ino, e->attr.nlink > 1, &e->generation);
+	see_attr(e->nodeid, &e->attr_valid, &e->attr_valid_nsec);
 }
 
 static void see_listing(char *p, size_t size)
@@ -373,13 +422,28 @@ static void see_listing(char *p, size_t size)
 	now.given = 0; /* libfuse takes none of them back */
 }
 
-/* libfuse counts what is open by node: remember which. */
-static void see_open(const struct fuse_open_out *out, uint64_t node)
+/*
+ * libfuse counts what is open by node: remember which. A file of the upper is left to
+ * the kernel, where it can.
+ */
+static void see_open(struct open_out *out, uint64_t node, uint64_t known)
 {
 	struct file *f = (struct file *)(uintptr_t)out->fh;
 
 	f->node = node;
 	f->node_used = nodes_use(nodes, node);
+	f->backing = backing_open(known, f, &out->backing_id);
+	if (out->backing_id != 0)
+		out->open_flags = OPEN_PASSTHROUGH; /* pages that were kept are dropped */
+}
+
+static void see_create(struct fuse_entry_out *e)
+{
+	if (now.tmpfile[0] != '\0')
+		files_set_node(ovl, now.tmpfile, e->nodeid);
+	see_entry(e);
+	see_open((void *)(e + 1), now.given, e->nodeid);
+	see_attr(e->nodeid, &e->attr_valid, &e->attr_valid_nsec);
 }
 
 static void see_linked(struct fuse_entry_out *e)
@@ -393,6 +457,8 @@ static void see_linked(struct fuse_entry_out *e)
 static void see_reply(const struct iovec *arg)
 {
 	struct fuse_entry_out *e = arg->iov_base;
+	struct fuse_attr_out *attr = arg->iov_base;
+	bool maps;
 
 	switch (now.opcode) {
 	case FUSE_INIT:
@@ -407,13 +473,17 @@ static void see_reply(const struct iovec *arg)
 		see_linked(e);
 		break;
 	case FUSE_CREATE:
-		if (now.tmpfile[0] != '\0')
-			files_set_node(ovl, now.tmpfile, e->nodeid);
-		see_entry(e);
-		see_open((const void *)(e + 1), now.given);
+		see_create(e);
 		break;
 	case FUSE_OPEN:
-		see_open(arg->iov_base, now.node);
+		maps = backing_maps(now.known);
+		see_open(arg->iov_base, now.node, now.known);
+		if (!maps && backing_maps(now.known))
+			drop_attributes();
+		break;
+	case FUSE_GETATTR:
+	case FUSE_SETATTR:
+		see_attr(now.known, &attr->attr_valid, &attr->attr_valid_nsec);
 		break;
 	case FUSE_OPENDIR:
 		if (ovl->timeout > 0)
@@ -503,6 +573,7 @@ int wire_attach(struct fuse_session *se, const struct ovl *o)
 void wire_detach(void)
 {
 	nodes_free(nodes);
+	backing_enable(-1);
 }
 
 /* What the callbacks ask. */
@@ -548,7 +619,12 @@ bool wire_clears_set_id(void)
 
 void wire_mode_changed(void)
 {
-	fuse_lowlevel_notify_inval_inode(session, now.known, -1, 0); /* attributes, no pages */
+	drop_attributes();
+}
+
+bool wire_may_write(void)
+{
+	return backing_writes(now.known);
 }
 
 bool wire_is_unprivileged(void)

@@ -55,6 +55,9 @@ struct hidden *wire_hidden(void);
  */
 bool wire_clears_set_id(void);
 
+/* Somebody may write to the file without a request that tells us. */
+bool wire_may_write(void);
+
 /* It has cleared some: the kernel's idea of the file's mode is wrong. */
 void wire_mode_changed(void);
 
