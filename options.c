@@ -384,7 +384,7 @@ void options_parse(struct options *opt, int argc, char *argv[])
 				.redirect_dir = true,
 				.squash_uid = (uid_t)-1,
 				.squash_gid = (gid_t)-1,
-				.max_threads = 4};
+				.max_threads = 8};
 	for (int i = 1; i < argc; i++) {
 		char *a = argv[i];
 		bool last = i + 1 == argc;

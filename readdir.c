@@ -143,7 +143,7 @@ static int add_name(void *arg, const char *name, unsigned char type, ino_t ino)
 		return layers_reserved(name) ? 0 : add(rd, name, DT_UNKNOWN, true);
 	}
 	if (type != DT_UNKNOWN && rd->o->hide != NULL &&
-	    layers_unwanted(rd->o, rd->d, p->layer, name, DTTOIF(type)))
+	    layers_unwanted(rd->o, rd->d, p->layer, name, (mode_t)DTTOIF(type)))
 		return 0;
 	if (!ambiguous(rd, type, ino))
 		return add(rd, name, type, false);

@@ -21,6 +21,7 @@
 #include "backing.h"
 #include "files.h"
 #include "nodes.h"
+#include "readers.h"
 
 #define TMPFILE_NAME ".fuse_hidden_tmp_%08lx"
 
@@ -353,7 +354,9 @@ static ssize_t wire_read(int fd, void *buf, size_t size, void *userdata)
 		n = (ssize_t)now.len;
 		memcpy(buf, now.request, now.len);
 	} else {
+		readers_wait(fd);
 		n = read(fd, buf, size);
+		readers_work();
 		/* The mount went while the kernel gave us a request; libfuse knows the usual error. */
 		if (n == -1 && errno == ECONNABORTED)
 			errno = ENODEV;
@@ -370,8 +373,7 @@ static ssize_t wire_read(int fd, void *buf, size_t size, void *userdata)
 static void see_init(struct fuse_init_out *out)
 {
 	killpriv = now.init_flags & FUSE_HANDLE_KILLPRIV_V2;
-	if (killpriv)
-		out->flags |= FUSE_HANDLE_KILLPRIV_V2;
+	out->flags |= now.init_flags & (FUSE_HANDLE_KILLPRIV_V2 | FUSE_PARALLEL_DIROPS);
 	long_setxattr = (now.init_flags & ~out->flags) & FUSE_SETXATTR_EXT;
 	if (long_setxattr)
 		out->flags |= FUSE_SETXATTR_EXT;

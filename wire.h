@@ -4,7 +4,7 @@
  * the kernel.
  *
  * A request is read, handled and answered in one thread, so the request in
- * progress is kept per thread. Nine things need it, and libfuse has no other
+ * progress is kept per thread. These things need it, and libfuse has no other
  * way for them:
  *  - a rename that libfuse makes on its own, to hide an open file that was
  *    unlinked, is told from one that a user asked for;
@@ -22,7 +22,11 @@
  *    still open is found again;
  *  - what is asked of a node without a name gets ENOENT, where libfuse says
  *    ESTALE; of a file that has another name it is asked again by that;
- *  - O_TMPFILE becomes the creation of a file with a hidden name.
+ *  - O_TMPFILE becomes the creation of a file with a hidden name;
+ *  - the kernel does the I/O of open files itself, see backing.h;
+ *  - it may look names up in one directory at the same time (libfuse before 3.17
+ *    accepts PARALLEL_DIROPS without saying so);
+ *  - which thread reads the next request, see readers.h.
  */
 #ifndef WIRE_H
 #define WIRE_H

@@ -101,3 +101,28 @@ killed_under_load() {
 	for i in {1..4}; do assert_equal "$(find "$MNT/mine$i" -type f | wc -l)" 600; done
 	rm -rf "$MNT"/mine?
 }
+
+# Below the first lower is a tree of ours whose daemon stands still.
+@test "requests that a lower does not answer keep nobody else waiting" {
+	local slow quick i pids=() p
+	mkdir "$T/slow"
+	for i in {1..3}; do echo "slow $i" >"$LOW2/slow$i"; done
+	for i in {1..50}; do echo "quick $i" >"$LOW/quick$i"; done
+	overlay_start "$LOW2" "$T/slow"
+	slow=$DAEMON
+	overlay_start -o "lowerdir=$LOW:$T/slow,upperdir=$UP" "$MNT"
+	quick=$DAEMON
+	cat "$MNT/quick1" # and so the root directory is known
+	kill -STOP "$slow"
+	for i in {1..3}; do
+		cat "$MNT/slow$i" >"$T/run/slow$i" 3>&- &
+		pids+=("$!")
+	done
+	run timeout 20 cat "$MNT"/quick{1..50}
+	kill -CONT "$slow"
+	assert_equal "${#lines[@]}" 50
+	for p in "${pids[@]}"; do wait "$p"; done
+	for i in {1..3}; do assert_content "$T/run/slow$i" "slow $i"; done
+	DAEMON=$quick overlay_umount
+	DAEMON=$slow overlay_umount "$T/slow"
+}
