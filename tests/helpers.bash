@@ -82,13 +82,13 @@ can_attach() {
 # LeakSanitizer cannot work below strace.
 strace() { ASAN_OPTIONS=${ASAN_OPTIONS:-}:detect_leaks=0 command strace "$@"; }
 
-# poll SECONDS COMMAND...: until the command succeeds.
+# poll SECONDS COMMAND...: until the command succeeds. It leaves $! alone: no process substitution.
 poll() {
 	local end=$((SECONDS + $1 + 1))
 	shift
 	until "$@"; do
 		((SECONDS < end)) || return 1
-		read -rt 0.02 <> <(:) || :
+		sleep 0.02
 	done
 }
 
@@ -208,7 +208,7 @@ tree_end() {
 		printf 'cannot unmount %s: busy\n' "$mp"
 		rc=1
 		umount -l "$mp" || fusermount3 -uz "$mp" || :
-	done < <(mounts_below "$T")
+	done <<<"$(mounts_below "$T")"
 	for i in "${!PIDS[@]}"; do
 		pid=${PIDS[i]}
 		[[ -n $pid ]] || continue
