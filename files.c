@@ -66,6 +66,7 @@ static void close_all(struct files_list *list)
 		TAILQ_REMOVE(list, f, list);
 		backing_close(f);
 		close(f->fd);
+		free(f->path);
 		free(f);
 	}
 }
@@ -114,6 +115,7 @@ void files_close(const struct ovl *o, struct file *f)
 	pthread_mutex_unlock(&o->files->lock);
 	backing_close(f);
 	close(f->fd);
+	free(f->path);
 	free(f);
 }
 

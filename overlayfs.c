@@ -11,11 +11,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fuse.h>
-#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -23,6 +21,7 @@
 #include "copyup.h"
 #include "entries.h"
 #include "files.h"
+#include "flags.h"
 #include "inodes.h"
 #include "leaving.h"
 #include "mounts.h"
@@ -582,8 +581,12 @@ static int ovl_open(const char *path, struct fuse_file_info *fi)
 		r = open_entry(&e, fi);
 		lower = !e.upper;
 		entry_done(o, &e);
-		if (r != 0 || !lower || generation == files_generation(o))
+		if (r != 0 || !lower)
 			return r;
+		if (generation == files_generation(o)) {
+			handle(fi)->path = strdup(path);
+			return 0;
+		}
 		files_close(o, handle(fi));
 	} while (true);
 }
@@ -721,40 +724,18 @@ static off_t ovl_lseek(const char *path, off_t offset, int whence, struct fuse_f
 	return r == -1 ? -errno : r;
 }
 
-/* File flags (chattr): those of a lower can be read, but a handle has no name to copy up. */
-/* Whether flags would change that need a privilege, which the kernel leaves to us to ask for. */
-static bool changes_privileged(int fd, const void *data)
-{
-	unsigned now, then;
-
-	memcpy(&then, data, sizeof(then));
-	return ioctl(fd, FS_IOC_GETFLAGS, &now) == -1 ||
-	       ((now ^ then) & (FS_IMMUTABLE_FL | FS_APPEND_FL)) != 0;
-}
-
 static int ovl_ioctl(const char *path, unsigned cmd, void *arg, struct fuse_file_info *fi,
 		     unsigned flags, void *data)
 {
-	int fd = handle(fi)->fd;
+	bool root = fuse_get_context()->uid == 0;
 
 	(void)path;
 	(void)arg;
-	if (flags & (FUSE_IOCTL_DIR | FUSE_IOCTL_COMPAT))
+	if (flags & FUSE_IOCTL_COMPAT)
 		return -ENOTTY;
-	switch (cmd) {
-	case FS_IOC_SETFLAGS:
-		if (handle(fi)->lower)
-			return -EOPNOTSUPP;
-		if (fuse_get_context()->uid != 0 && changes_privileged(fd, data))
-			return -EPERM;
-		break;
-	case FS_IOC_GETFLAGS:
-	case FS_IOC_FSGETXATTR: /* what the kernel asks before it sets flags */
-		break;
-	default:
-		return -ENOTTY;
-	}
-	return ioctl(fd, cmd, data) == -1 ? -errno : 0;
+	if (flags & FUSE_IOCTL_DIR)
+		return flags_of_dir(ovl(), (struct listdir *)(uintptr_t)fi->fh, cmd, data, root);
+	return flags_of_file(ovl(), handle(fi), cmd, data, root);
 }
 
 static int ovl_statfs(const char *path, struct statvfs *st)

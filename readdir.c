@@ -306,21 +306,27 @@ static char *where(const struct listdir *x, bool parent)
 	return path;
 }
 
-int readdir_reload(const struct ovl *o, struct listdir *x)
+int readdir_now(const struct ovl *o, const struct listdir *x, struct dir **dp)
 {
 	char *path = where(x, false);
+	int r = path == NULL ? -ENOMEM : layers_dir(o, path, dp);
+
+	free(path);
+	if (r == 0 && (*dp)->ino != x->d->ino) { /* another directory, after it was removed */
+		dir_put(o, *dp);
+		r = -ENOENT;
+	}
+	return r;
+}
+
+int readdir_reload(const struct ovl *o, struct listdir *x)
+{
 	struct dir *now;
 
-	if (path != NULL && layers_dir(o, path, &now) == 0) {
-		if (now->ino == x->d->ino) { /* else it was removed, and this is another */
-			struct dir *old = x->d;
-
-			x->d = now;
-			now = old;
-		}
-		dir_put(o, now);
+	if (readdir_now(o, x, &now) == 0) {
+		dir_put(o, x->d);
+		x->d = now;
 	}
-	free(path);
 	unload(&x->l);
 	return load(o, x->d, &x->l, false);
 }

@@ -46,6 +46,9 @@ void readdir_close(const struct ovl *o, struct listdir *x);
 /* A directory was renamed, or exchanged with what was at `to`. */
 void readdir_moved(const char *from, const char *to, bool exchange);
 
+/* The directory as it is now, whose reference the caller gives back. -ENOENT: it was removed. */
+int readdir_now(const struct ovl *o, const struct listdir *x, struct dir **dp);
+
 /*
  * List it again for a user, as it is now, without "." and "..": it may have got a
  * part in the upper.

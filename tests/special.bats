@@ -441,17 +441,23 @@ on_both() {
 	mkdir "$MNT/again"
 }
 
-@test "FS_IOC_GETFLAGS is answered or ENOTTY, other requests are ENOTTY" {
+@test "FS_IOC_GETFLAGS is answered or not known, other requests are ENOTTY" {
 	echo x >"$LOW/f"
 	mkdir "$LOW/d"
 	overlay_mount
-	py "$MNT" <<-'END'
+	py "$MNT" "$LOW" <<-'END'
 		import fcntl, os, struct, sys
 		from ovl import *
+		def flags(path):
+		    fd = os.open(path, os.O_RDONLY)
+		    try:
+		        return fcntl.ioctl(fd, 0x80086601, b'\0' * 8)
+		    except OSError as e:
+		        return e.errno
+		mnt, low = sys.argv[1:]
 		for p in ('/f', '/d'):
-		    fd = os.open(sys.argv[1] + p, os.O_RDONLY)
-		    r = attempt(fcntl.ioctl, fd, 0x80086601, b'\0' * 8)
-		    assert r in ('ok', 'ENOTTY', 'EOPNOTSUPP'), r
+		    equal(flags(mnt + p), flags(low + p))
+		    fd = os.open(mnt + p, os.O_RDONLY)
 		    equal(attempt(fcntl.ioctl, fd, 0x5401, b'\0' * 64), 'ENOTTY')
 		    equal(os.isatty(fd), False)
 	END
@@ -471,26 +477,51 @@ on_both() {
 	assert_equal "$(xargs <"$UP/log")" 'one two'
 }
 
-@test "chattr sets flags of a file in the upper, the privileged ones for root only" {
+# Those that the layers' file system has, but for what it sets by itself.
+flags_of() { lsattr -d "$@" | cut -d ' ' -f 1 | tr -d -- -eI | xargs; }
+
+@test "chattr sets flags of files and directories in all layers, the privileged ones for root only" {
 	need root
-	echo x >"$LOW/f"
-	mkdir "$T/plain"
-	touch "$T/plain/f"
+	mkdir -p "$LOW/d/e" "$T/plain"
+	touch "$LOW/f" "$LOW/d/f" "$T/plain/f"
 	chattr +A "$T/plain/f" # or the layers' file system has no flags
 	overlay_mount
 	touch "$MNT/new"
-	chown "$TEST_UID" "$MNT/new" "$MNT/f"
-	as_user chattr +Ad "$MNT/new" "$MNT/f"
-	assert_equal "$(lsattr "$MNT/new" "$UP/f" | cut -d ' ' -f 1 | tr -d -- -e | xargs)" 'dA dA'
-	run ! as_user chattr +i "$MNT/new"
-	run ! as_user chattr +a "$MNT/new"
-	chattr +i "$MNT/new"
-	write=$(sysc write "$MNT/new" WRONLY x)
-	remove=$(sysc unlink "$MNT/new")
-	run ! as_user chattr -i "$MNT/new"
-	chattr -i "$UP/new"
-	assert_equal "$write $remove" 'EPERM EPERM'
-	assert_equal "$(sysc write "$MNT/new" WRONLY x)" ok
+	mkdir "$MNT/newdir"
+	chown "$TEST_UID" "$MNT"/{new,newdir,f,d,d/e}
+	as_user chattr +Ad "$MNT"/{new,newdir,f,d/e}
+	assert_equal "$(flags_of "$MNT"/{new,newdir,f,d/e,d,d/f})" 'dA dA dA dA'
+	assert_equal "$(flags_of "$UP"/{f,d/e})" 'dA dA'
+	assert_not_exist "$UP/d/f"
+	for name in new newdir f d/e; do
+		run ! as_user chattr +i "$MNT/$name"
+		run ! as_user chattr +a "$MNT/$name"
+		chattr +i "$MNT/$name"
+		run ! as_user chattr -i "$MNT/$name"
+		run ! rm -r "${MNT:?}/$name"
+		chattr -i "$MNT/$name"
+	done
+	chattr +i "$MNT/f" "$MNT/d/e"
+	errors="$(sysc write "$MNT/f" WRONLY x) $(sysc mkdir "$MNT/d/e/x") $(sysc rmdir "$MNT/d/e")"
+	chattr -i "$MNT/f" "$MNT/d/e"
+	assert_equal "$errors" 'EPERM EPERM EPERM'
+	assert_equal "$(sysc write "$MNT/f" WRONLY x) $(sysc mkdir "$MNT/d/e/x")" 'ok ok'
+}
+
+@test "chattr finds a lower file that was renamed, and none that only has its name" {
+	need root
+	touch "$LOW/f" "$T/run/f"
+	mkdir "$LOW/d"
+	chattr +A "$T/run/f" # or the layers' file system has no flags
+	overlay_mount
+	chattr +A "$MNT/f"
+	mv "$MNT/f" "$MNT/g"
+	mv "$MNT/d" "$MNT/e"
+	mkdir "$MNT/d"
+	touch "$MNT/f"
+	chattr +d "$MNT/g" "$MNT/e"
+	assert_equal "$(flags_of "$MNT/g" "$MNT/e")" 'dA d'
+	assert_equal "$(flags_of "$MNT/f" "$MNT/d")" ''
 }
 
 @test "large, unaligned and vectored reads and writes keep every byte" {
