@@ -356,6 +356,7 @@ def _map(fd, private, write):
 
 
 def op_mmap_write(t, slot, offset, data):
+    _caveat_of_store(t.fd(slot))
     m = _map(t.fd(slot), False, True)
     if m is None:
         return None
@@ -365,7 +366,6 @@ def op_mmap_write(t, slot, offset, data):
         m[offset : offset + len(data)] = data
         m.flush()
     if data:
-        _no_set_id(t, t.fd(slot))
         _blocks_unknown(t, t.fd(slot), True)
     return len(data)
 
@@ -381,19 +381,12 @@ def _blocks_unknown(t, fd, note=False):
     return t.plain and os.path.exists(mark)
 
 
-def _no_set_id(t, fd):
-    """See CAVEATS: the daemon writes what a mapping stored, which clears what write(2) clears."""
-    if t.plain and "security.capability" in os.listxattr(fd):
-        user = os.geteuid()
-        if os.getuid() == 0:
-            os.seteuid(0)
-        os.removexattr(fd, "security.capability")
-        if os.getuid() == 0:
-            os.seteuid(user)
+def _caveat_of_store(fd):
+    """What storing to a mapping clears depends on who writes it to the layer (CAVEATS)."""
     mode = os.fstat(fd).st_mode
     lost = stat.S_ISUID | (stat.S_ISGID if mode & stat.S_IXGRP else 0)
-    if t.plain and os.getuid() != 0 and mode & lost:
-        os.fchmod(fd, stat.S_IMODE(mode) & ~lost)
+    if "security.capability" in os.listxattr(fd) or (os.getuid() != 0 and mode & lost):
+        raise NoSlot
 
 
 # A shared mapping that is held open while other things are done. It has a descriptor of its own,
@@ -427,6 +420,7 @@ def op_map_store(t, key, offset, data):
     if key not in t.maps:
         raise NoSlot
     m, fd = t.maps[key]
+    _caveat_of_store(fd)
     size = min(len(m), os.fstat(fd).st_size)
     if size == 0:
         return None
@@ -438,7 +432,6 @@ def op_map_store(t, key, offset, data):
         return "read-only"
     m.flush()
     if data:
-        _no_set_id(t, fd)
         _blocks_unknown(t, fd, True)
     return len(data)
 
