@@ -243,6 +243,7 @@ int files_hide(const struct ovl *o, const char *name, uint64_t nodeid, const str
 	h->file.ino = e->ino;
 	h->st = e->st;
 	h->upper = e->upper;
+	clock_gettime(CLOCK_REALTIME_COARSE, &h->gone);
 	return hide(o, name, nodeid, h);
 }
 

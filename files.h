@@ -37,6 +37,7 @@ struct hidden {
 	uint64_t nodeid; /* libfuse's; 0 while not known */
 	struct file file;
 	struct stat st; /* when it was hidden */
+	struct timespec gone;
 	bool upper;
 	bool released; /* libfuse believes its hidden name to be removed */
 };

@@ -141,8 +141,12 @@ static int ovl_getattr(const char *path, struct stat *st, struct fuse_file_info 
 
 	if (h != NULL && fi == NULL && wire_is_lookup())
 		return -ENOENT;
-	if (h != NULL)
-		return stat_file(&h->file, st);
+	if (h != NULL) {
+		r = stat_file(&h->file, st);
+		if (r == 0 && st->st_nlink == 0 && !h->upper) /* a lower does not know */
+			st->st_ctim = h->gone;
+		return r;
+	}
 	if (fi != NULL)
 		return stat_file(handle(fi), st);
 	r = layers_lookup(ovl(), path, &e);

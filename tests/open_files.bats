@@ -511,6 +511,33 @@ removed_directory() {
 	for_formats removed_directory
 }
 
+@test "what is removed while it is open has a new change time, also where only a lower has it" {
+	mkdir "$LOW/d" "$LOW/over" "$LOW/moved"
+	touch "$LOW/f" "$LOW/g"
+	overlay_mount
+	py "$MNT" <<-'END'
+		import os, sys, time
+		from ovl import *
+		os.chdir(sys.argv[1])
+		def opened(name):
+		    return os.open(name, os.O_RDONLY)
+		def changed(fd, before, what):
+		    st = os.fstat(fd)
+		    equal((st.st_nlink, st.st_ctime_ns > before), (0, True), what)
+		    equal(st.st_mtime_ns <= before, True, what)
+		fds = {n: opened(n) for n in ('d', 'over', 'f', 'g')}
+		before = max(os.fstat(fd).st_ctime_ns for fd in fds.values())
+		os.mkdir('new')
+		write('h', b'')
+		os.rmdir('d')
+		os.rename('new', 'over')
+		os.unlink('f')
+		os.rename('h', 'g')
+		for name, fd in fds.items():
+		    changed(fd, before, name)
+	END
+}
+
 @test "in a directory that was removed every name is ENOENT" {
 	mkdir -p "$LOW/d"
 	overlay_mount

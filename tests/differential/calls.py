@@ -73,6 +73,7 @@ def statx(fd, path, flags=AT_SYMLINK_NOFOLLOW, birth=False):
     _check(_libc.statx(fd, path, flags, mask, buf))
     (_, _, _, nlink, uid, gid, mode, _, ino, size) = struct.unpack_from("=IIQIIIHHQQ", buf)
     btime = struct.unpack_from("=qI", buf, 80)
+    ctime = struct.unpack_from("=qI", buf, 96)
     mtime = struct.unpack_from("=qI", buf, 112)
     rdev = struct.unpack_from("=II", buf, 128)
     return {
@@ -83,6 +84,7 @@ def statx(fd, path, flags=AT_SYMLINK_NOFOLLOW, birth=False):
         "nlink": nlink,
         "rdev": rdev,
         "mtime": mtime[0] * 10**9 + mtime[1],
+        "ctime": ctime[0] * 10**9 + ctime[1],
         "id": (ino, btime) if birth else ino,
     }
 

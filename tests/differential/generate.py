@@ -189,6 +189,18 @@ class Generator:
         path = (None, self.any_dir())
         return "tmpfile", path, self.rng.randrange(SLOTS), self.mode()
 
+    def make_reopen(self, who):
+        flags = self.rng.choice([os.O_RDONLY, os.O_WRONLY, os.O_RDWR, os.O_RDWR, os.O_PATH])
+        flags |= self.rng.choice([0, 0, 0, os.O_TRUNC, os.O_APPEND])
+        return "reopen", self.slot(who), self.rng.randrange(SLOTS), flags
+
+    def make_by_fd(self, who):
+        rng, slot = self.rng, self.slot(who, self.rng.choice("fffd"))
+        name = self.xattr()
+        return "by_fd", slot, *rng.choice([
+            ("chmod", self.mode()), ("truncate", self.offset()), ("chown", *self.owner()),
+            ("setxattr", name, self.xvalue(name)), ("removexattr", name)])
+
     def make_close(self, who):
         return "close", self.slot(who, self.rng.choice("fd"))
 
@@ -540,13 +552,13 @@ class Generator:
             self.queue.clear()
         if op[0] in ("unlink", "rmdir", "rename") and op[1][0] is None:
             self.recent = (self.recent + [op[1][1]])[-12:]
-        if op[0] in ("chown", "fchown") and op[2:4] == (-1, -1):
+        if op[0] in ("chown", "fchown") and op[2:4] == (-1, -1) or op[2:] == ("chown", -1, -1):
             cred = None  # see setid.h: it is not known whether it is one, so there is no EPERM
         self.follow_up(who, cred, op)
         return who, cred, op
 
     def done(self, who, op, result):
-        if op[0] in ("open", "tmpfile") and result[0] == "ok":
+        if op[0] in ("open", "tmpfile", "reopen") and result[0] == "ok":
             isdir = op[0] == "open" and op[3] & os.O_DIRECTORY
             self.slots[who][op[2]] = "d" if isdir else "f"
         elif op[0] == "map" and result[0] == "ok" and result[1] is not None:
@@ -565,7 +577,7 @@ class Generator:
 
 
 WEIGHTS = {
-    "open": 9, "opendir": 2, "tmpfile": 1, "close": 3, "fstat": 3, "read": 2, "pread": 2,
+    "open": 9, "opendir": 2, "tmpfile": 1, "reopen": 1.5, "by_fd": 1.5, "close": 3, "fstat": 3, "read": 2, "pread": 2,
     "write": 4, "pwrite": 3, "lseek": 2, "ftruncate": 2, "fsync": 0.5, "fmeta": 5,
     "fallocate": 1.5, "copy_range": 1.5, "sendfile": 0.7, "fdlist": 1.5, "mmap_write": 2,
     "mmap_read": 1.5, "look": 12, "save": 3, "append": 3, "replace": 2, "truncate": 2, "chmod": 3,

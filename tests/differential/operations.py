@@ -119,6 +119,17 @@ def op_open(t, path, slot, flags, mode):
     t.keep(slot, os.open(name, flags | os.O_NONBLOCK | os.O_NOCTTY, mode, dir_fd=_dir_fd(fd)))
 
 
+def op_reopen(t, old, slot, flags):
+    """By its descriptor, whatever has become of its name."""
+    name = b"/proc/self/fd/%d" % t.fd(old)
+    t.keep(slot, os.open(name, flags | os.O_NONBLOCK | os.O_NOCTTY))
+
+
+def op_by_fd(t, slot, op, *args):
+    """A change by path, where the path is a descriptor's."""
+    getattr(os, op)(b"/proc/self/fd/%d" % t.fd(slot), *args)
+
+
 def op_tmpfile(t, path, slot, mode):
     fd, name = t.at(path)
     t.keep(slot, os.open(name, os.O_TMPFILE | os.O_RDWR, mode, dir_fd=_dir_fd(fd)))

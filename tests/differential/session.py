@@ -211,6 +211,7 @@ class Case:
         self.mount = None
         self.starts, self.ends = [], []
         self.numbers = {}
+        self.linked = set()  # files that have had several names
         self.top = None
 
     def __enter__(self):
@@ -240,6 +241,7 @@ class Case:
         os.utime(self.canary, (10**9, 10**9))
         self.root_id = calls.statx(calls.AT_FDCWD, self.plain, birth=True)["id"]
         self.began = time.clock_gettime_ns(calls.CLOCK_REALTIME_COARSE)
+        self.ready = time.time_ns()  # not coarse: all was made before
         self.lowers = self.snapshots()
         self.mount = Mount(self.binary, self.top, self.config, self.count)
 
@@ -369,7 +371,7 @@ class Case:
                           % (describe(op), plain, mount))
 
     def stat_differs(self, plain, mount):
-        wrong = [k for k in plain if k not in ("mtime", "id") and plain[k] != mount[k]]
+        wrong = [k for k in plain if k not in ("mtime", "ctime", "id") and plain[k] != mount[k]]
         if stat.S_ISDIR(plain["mode"]) and "nlink" in wrong:
             # 1 says that nobody has counted; too many, e.g. hidden ones, only make find(1) look.
             if mount["nlink"] == 1 or mount["nlink"] > plain["nlink"]:
@@ -379,6 +381,8 @@ class Case:
         loose |= stat.S_ISFIFO(plain["mode"])  # written without a request
         if not loose and not self.time_agrees(plain["mtime"], mount["mtime"]):
             wrong.append("mtime")
+        if not loose and not self.change_seen(plain, mount):
+            wrong.append("ctime")
         if not wrong and not self.number_agrees(plain, mount):
             wrong.append("ino")
         return wrong
@@ -400,6 +404,17 @@ class Case:
         if last < 0 or first >= len(self.ends):
             return False
         return first <= last and self.starts[first] <= mount <= self.ends[last]
+
+    def change_seen(self, plain, mount):
+        """The change time may be later, by a copy-up, but not that of an earlier change."""
+        if plain["nlink"] > 1 and not stat.S_ISDIR(plain["mode"]):
+            self.linked.add(plain["id"])
+        if mount["ctime"] >= plain["ctime"] or plain["ctime"] < self.ready:
+            return True
+        at = bisect.bisect_left(self.ends, plain["ctime"])
+        if at == len(self.ends) or mount["ctime"] >= self.starts[at]:
+            return at < len(self.ends)
+        return plain["id"] in self.linked  # the removal of another name of a lower's (CAVEATS)
 
     def compare(self):
         plain, mount = self.ask(0, None, "dump")
