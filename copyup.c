@@ -261,16 +261,29 @@ int copyup_entry(const struct ovl *o, struct entry *e, bool truncate)
 	return r;
 }
 
+static int stage_hidden(const struct ovl *o, struct hidden *h, struct at to)
+{
+	struct at from = {h->file.fd, ""};
+	int r;
+
+	if (!S_ISDIR(h->st.st_mode))
+		return stage_file(o, from, to, &h->st, h->file.ino, false);
+	if (mkdirat(to.fd, to.name, 0700) == -1)
+		return -errno;
+	r = copy_meta(from, to, &h->st);
+	if (r != 0)
+		work_discard(o, to);
+	return r;
+}
+
 /* With the file's lock held. A name that is left to the file follows the copy through the index. */
 static int copy_hidden(const struct ovl *o, struct hidden *h)
 {
-	struct at from = {h->file.fd, ""}, staged;
 	struct stat origin = h->st;
 	char buf[32];
-	int fd, r;
+	struct at staged = work_stage(o, buf);
+	int fd, r = stage_hidden(o, h, staged);
 
-	staged = work_stage(o, buf);
-	r = stage_file(o, from, staged, &h->st, h->file.ino, false);
 	if (r != 0)
 		return r;
 	if (inodes_indexed(o, h->file.ino))
@@ -293,8 +306,6 @@ int copyup_hidden(const struct ovl *o, struct hidden *h)
 		return 0;
 	if (!o->writable)
 		return -EROFS;
-	if (S_ISDIR(h->st.st_mode))
-		return -ENOENT; /* nobody could see the change */
 	pthread_mutex_lock(lock);
 	if (!h->upper)
 		r = copy_hidden(o, h);

@@ -24,7 +24,7 @@ int copyup_dir(const struct ovl *o, struct dir **dp);
  */
 int copyup_entry(const struct ovl *o, struct entry *e, bool truncate);
 
-/* Let a file that has no name any more be changed. */
+/* Let a file or directory that has no name any more be changed. */
 int copyup_hidden(const struct ovl *o, struct hidden *h);
 
 /*

@@ -503,11 +503,16 @@ removed_directory() {
 		os.rmdir('d')
 		os.rename('e', 'over')
 		assert (state(fd), state(over)) == before, (state(fd), state(over), before)
-		os.fchmod(fd, 0o700)
-		assert os.fstat(fd).st_mode & 0o7777 == 0o700
+		for gone in fd, over: # of the upper, and of a lower only
+		    os.fchmod(gone, 0o700)
+		    os.setxattr(gone, 'user.late', b'x')
+		    os.utime(gone, ns=(0, 7))
+		    st = os.fstat(gone)
+		    assert (st.st_mode & 0o7777, st.st_nlink, st.st_mtime_ns) == (0o700, 0, 7), st
+		    assert os.listxattr(gone) == ['user.late']
 	EOF
 }
-@test "an open directory that is removed keeps its mode and times, in each format" {
+@test "an open directory that is removed keeps its mode and times and can be changed, in each format" {
 	for_formats removed_directory
 }
 

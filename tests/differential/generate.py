@@ -190,7 +190,7 @@ class Generator:
         return "tmpfile", path, self.rng.randrange(SLOTS), self.mode()
 
     def make_reopen(self, who):
-        flags = self.rng.choice([os.O_RDONLY, os.O_WRONLY, os.O_RDWR, os.O_RDWR, os.O_PATH])
+        flags = self.rng.choice([os.O_RDONLY, os.O_WRONLY, os.O_RDWR, os.O_RDWR])
         flags |= self.rng.choice([0, 0, 0, os.O_TRUNC, os.O_APPEND])
         return "reopen", self.slot(who), self.rng.randrange(SLOTS), flags
 
