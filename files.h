@@ -21,10 +21,10 @@ struct file {
 	int fd;
 	int flags; /* of open(2), as the user gave them */
 	uint64_t ino;
+	char *path;	    /* of a lower one when it was opened, or NULL */
 	atomic_ullong node; /* libfuse's, that it counts as open */
 	bool node_used;	    /* to be given back with nodes_done */
 	bool lower;
-	char *path;		 /* of a lower one when it was opened, or NULL */
 	struct hidden *hidden;	 /* what it is part of, or NULL */
 	struct backing *backing; /* to be given back at the end, or NULL */
 	TAILQ_ENTRY(file) list;
