@@ -51,10 +51,13 @@ static struct files_list *list_of(struct files *files, const struct file *f)
 	return f->lower ? &files->lower[f->ino % FILE_BUCKETS] : &files->upper;
 }
 
+/* At the end libfuse cancels threads, while they read requests: none is to keep memory in close(2). */
 static void hidden_free(struct hidden *h)
 {
-	close(h->file.fd);
+	int fd = h->file.fd;
+
 	free(h);
+	close(fd);
 }
 
 /* What the kernel had no time to release. */
