@@ -112,12 +112,11 @@ mounts_below() {
 }
 
 # Process ids of the daemons this test started, however they were started: the environment
-# carries the test's directory.
+# carries the test's directory. One process looks at all of them: each test asks this.
 daemons() {
-	local p exe
-	for p in /proc/[0-9]*; do
-		exe=$(readlink "$p/exe" 2>/dev/null) || continue
-		[[ ${exe% (deleted)} == *overlayfs ]] || continue
+	local p
+	find /proc/[0-9]*/exe -maxdepth 0 \( -lname '*overlayfs' -o -lname '*overlayfs (deleted)' \) \
+		-printf '%h\n' 2>/dev/null | while read -r p; do
 		grep -qsxzF "OVERLAYFS_TEST=$T" "$p/environ" && printf '%s\n' "${p#/proc/}"
 	done
 	return 0

@@ -42,23 +42,28 @@ ovl_background() {
 	RUN=$!
 }
 
-# Processes of this test that run COMMAND, a sleep of a length that no other test has.
-sleeping() { pgrep -xf "sleep $1" >/dev/null; }
+# The processes of this test, and of no other that runs beside it, that are "sleep SECONDS".
+sleepers() {
+	local p
+	for p in $(pgrep -xf "sleep $1"); do
+		grep -qsxzF "OVERLAYFS_TEST=$T" "/proc/$p/environ" && printf '%s\n' "$p"
+	done
+	return 0
+}
+sleeping() { [[ -n $(sleepers "$1") ]]; }
 not_sleeping() { ! sleeping "$1"; }
 
 # No mount, no daemon, no mount point, no process of the sandbox.
 assert_nothing_left() {
-	poll 10 no_daemons || fail "daemons are left: $(daemons | xargs)"
+	poll 30 no_daemons || fail "daemons are left: $(daemons | xargs)"
 	assert_equal "$(mounts_below "$T")" ''
 	assert_equal "$(find "$XDG_STATE_HOME" -name '.mount-*' 2>/dev/null)" ''
 	assert_equal "$(sandboxes)" ''
 }
 sandboxes() {
 	local p
-	for p in /proc/[0-9]*; do
-		[[ $(readlink "$p/exe" 2>/dev/null) == */bwrap ]] || continue
-		grep -qsxzF "OVERLAYFS_TEST=$T" "$p/environ" && [[ $(ps -o stat= -p "${p#/proc/}") != Z* ]] &&
-			printf '%s ' "${p#/proc/}"
+	for p in $(pgrep -x bwrap); do
+		grep -qsxzF "OVERLAYFS_TEST=$T" "/proc/$p/environ" && printf '%s ' "$p"
 	done
 	return 0
 }
@@ -131,7 +136,7 @@ hides_itself() {
 	ovl run --keep -n elsewhere true
 	run -0 ovl run --keep -n t1 sh -c "ls -A '$XDG_STATE_HOME'; ls '$XDG_STATE_HOME/overlayfs' 2>&1
 		cat /proc/[0-9]*/cmdline /proc/self/mountinfo | tr '\\0' ' '
-		find / -xdev -path '*/overlayfs-test.*' ! -path '$T' ! -path '$T/*' -prune -o -name '.moun[t]-*' -print 2>/dev/null || :"
+		find '$T' /tmp /run -xdev -path '*/overlayfs-test.*' ! -path '$T' ! -path '$T/*' -prune -o -name '.moun[t]-*' -print 2>/dev/null || :"
 	assert_output --partial 'No such file'
 	refute_output --partial ".mount-"
 	refute_output --partial "overlayfs/t1"
@@ -145,9 +150,9 @@ hides_itself() {
 
 a_live_tree() {
 	ovl_background run --discard sh -c "ls; echo ready; until [ -e later ]; do sleep 0.1; done; cat later"
-	poll 10 grep -q ready "$T/run/out" || fail "$(cat "$T/run/out")"
+	poll 30 grep -q ready "$T/run/out" || fail "$(cat "$T/run/out")"
 	echo shown >"$T/work/later"
-	poll 10 ended "$RUN" || fail 'what appears outside is not seen'
+	poll 30 ended "$RUN" || fail 'what appears outside is not seen'
 	assert_equal "$(tail -n 1 "$T/run/out")" shown
 	wait "$RUN"
 }
@@ -241,9 +246,9 @@ passes_signals() {
 	for signal in HUP INT QUIT TERM USR1 USR2; do
 		ovl_background run --discard sh -c "trap 'echo got $signal; exit 5' $signal; echo ready
 			while :; do sleep 0.05; done"
-		poll 10 grep -q ready "$T/run/out" || fail "$(cat "$T/run/out")"
+		poll 30 grep -q ready "$T/run/out" || fail "$(cat "$T/run/out")"
 		kill "-$signal" "$RUN"
-		poll 10 ended "$RUN" || fail "still there after SIG$signal"
+		poll 30 ended "$RUN" || fail "still there after SIG$signal"
 		local status=0
 		wait "$RUN" || status=$?
 		assert_equal "$status: $(tail -n 1 "$T/run/out")" "5: got $signal"
@@ -257,9 +262,9 @@ passes_signals() {
 dies_alike() {
 	local status=0
 	ovl_background run --discard sleep 1001
-	poll 10 sleeping 1001
+	poll 30 sleeping 1001
 	kill -TERM "$RUN"
-	poll 10 ended "$RUN"
+	poll 30 ended "$RUN"
 	"$PYTHON" - "${ME[@]}" "$OVERLAYFS" <<'P'
 import os, signal, subprocess, sys, time
 p = subprocess.Popen(sys.argv[1:] + ["run", "--discard", "sh", "-c", "echo; exec sleep 1002"], stdout=subprocess.PIPE)
@@ -292,25 +297,30 @@ leaves_nothing() {
 }
 
 killed() {
-	local kind
+	local kind pids=() i=0
 	for kind in bwrap proot none; do
-		[[ $kind != proot ]] || command -v proot >/dev/null || continue
-		ovl_background run --keep -n "k$kind" --sandbox "$kind" sh -c 'setsid sleep 1005 & echo x >file; sleep 1005; :'
-		poll 10 sleeping 1005 || fail "$kind: $(cat "$T/run/out")"
-		kill -KILL "$RUN"
-		if [[ $kind != none ]]; then
-			poll 10 not_sleeping 1005 || fail "$kind: the command goes on"
-		fi
-		assert_nothing_left
-		pkill -KILL -xf 'sleep 1005' || :
-		wait "$RUN" || :
-		assert_not_exist "$T/work/file"
-		# The session is there, and not in use.
+		ovl_background run --keep -n "k$kind" --sandbox "$kind" sh -c 'setsid sleep 1005 & echo x >file; sleep "$0"; :' "101$i"
+		pids+=("$RUN")
+		poll 30 sleeping "101$((i++))" || fail "$kind: $(cat "$T/run/out")"
+	done
+	kill -KILL "${pids[@]}"
+	poll 30 not_sleeping 1010 || fail "bwrap: the command goes on"
+	poll 30 not_sleeping 1011 || fail "proot: the command goes on"
+	assert_nothing_left
+	# What "none" leaves behind is not killed.
+	poll 30 at_most_one_sleeping 1005 || fail "the background process of bwrap or proot goes on"
+	# shellcheck disable=SC2046
+	kill -KILL $(sleepers 1005) $(sleepers 1012)
+	for i in "${pids[@]}"; do wait "$i" || :; done
+	assert_not_exist "$T/work/file"
+	# The sessions are there, and not in use.
+	for kind in bwrap proot none; do
 		run -0 ovl diff --names "k$kind"
 		assert_output --partial "$T/work/file"
 		run -0 ovl discard "k$kind"
 	done
 }
+at_most_one_sleeping() { (($(sleepers "$1" | wc -l) < 2)); }
 @test "nothing is left when run is killed with SIGKILL, but the session" {
 	need command proot
 	for_both killed
@@ -319,10 +329,10 @@ killed() {
 daemon_killed() {
 	local status=0 daemon
 	ovl_background run --discard sleep 1006
-	poll 10 sleeping 1006
+	poll 30 sleeping 1006
 	daemon=$(daemons | grep -vx "$RUN")
 	kill -KILL "$daemon"
-	poll 10 ended "$RUN"
+	poll 30 ended "$RUN"
 	wait "$RUN" || status=$?
 	assert_equal "$status: $(cat "$T/run/out")" '125: overlayfs: the file system has ended before the command'
 	not_sleeping 1006
@@ -356,6 +366,7 @@ hides() {
 }
 
 passes_through() {
+	local server # poll has processes of its own: $! is not the server for long
 	me mkdir "$T/work/real" "$T/work/other"
 	ln -s real "$T/work/link"
 	run -0 ovl run --keep -n t1 --rw link --rw /dev/null sh -c 'echo 1 >real/file; echo 2 >other/file; echo 3 >link/third'
@@ -366,11 +377,13 @@ passes_through() {
 	"$PYTHON" -c 'import os, socket, sys
 s = socket.socket(socket.AF_UNIX); s.bind("real/socket"); os.chmod("real/socket", 0o777); s.listen()
 sys.stdout.write("ready\n"); sys.stdout.flush(); s.accept()[0].send(b"hello")' >"$T/run/ready" 3>&- &
-	poll 10 grep -q ready "$T/run/ready"
+	server=$!
+	poll 30 grep -q ready "$T/run/ready"
 	run -0 ovl run --discard --rw "$T/work/real" "$PYTHON" -c 'import socket
 s = socket.socket(socket.AF_UNIX); s.connect("real/socket"); print(s.recv(9).decode())'
 	assert_output hello
-	wait $!
+	poll 30 ended "$server" || fail 'the server waits for another client'
+	wait "$server"
 }
 @test "--rw: a path that is the real one" {
 	for_both passes_through
@@ -685,7 +698,7 @@ lists() {
 	run -0 ovl run --keep -n one sh -c 'head -c 300000 /dev/zero >big; mkdir d; echo x >d/f'
 	run -3 ovl run --keep -n two sh -c 'exit 3'
 	ovl_background run --keep -n three sh -c 'echo x >f; sleep 1008'
-	poll 10 sleeping 1008
+	poll 30 sleeping 1008
 	run -0 ovl list
 	assert_line --regexp '^one +3[0-9][0-9]K +[0-9]+s +3 +0  sh -c head'
 	assert_line --regexp '^two +[0-9.]+[BK] +[0-9]+s +0 +3  sh -c exit 3$'
@@ -698,7 +711,7 @@ lists() {
 	run -125 ovl shell three
 	assert_output --regexp '^overlayfs: session .*three: in use by process [0-9]+$'
 	kill -TERM "$RUN"
-	poll 10 ended "$RUN"
+	poll 30 ended "$RUN"
 	run -0 ovl discard three
 	run -0 ovl discard "$XDG_STATE_HOME/overlayfs/one"
 	run -1 ovl list too many
