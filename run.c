@@ -236,13 +236,14 @@ static bool has(const char *dir, const char *name)
 	char path[PATH_MAX];
 
 	return (size_t)snprintf(path, sizeof(path), "%s/%s", dir, name) < sizeof(path) &&
-	       access(path, F_OK) == 0;
+	       faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
+/* A directory of sources may have a bin of its own, but no shell in it. */
 static bool is_root_fs(const struct run *x)
 {
 	for (unsigned i = 0; i < x->nlower; i++)
-		if (has(x->lower[i], "usr") || has(x->lower[i], "bin"))
+		if (has(x->lower[i], "usr") || has(x->lower[i], "bin/sh"))
 			return true;
 	return false;
 }

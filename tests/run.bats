@@ -418,6 +418,10 @@ old
 	assert_nothing_left
 	run -0 ovl diff --names t1
 	assert_output /sub/f
+	# Sources with a bin of their own are no root file system.
+	me mkdir low/bin
+	run -0 ovl run --discard -l low sh -c 'echo *'
+	assert_output 'bin sub'
 	cd low/sub || return 1
 	run -0 ovl run --discard --sandbox none -l "$T/work/low" cat f
 	assert_output old
