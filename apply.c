@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "copyup.h"
@@ -318,6 +319,21 @@ static int archive_failed(struct apply *x)
 	return -1;
 }
 
+/*
+ * Found out before anything is touched. The archive's size, not compressed, is less
+ * than what its files take on any file system, holes are not in it.
+ */
+static int check_room(struct apply *x)
+{
+	struct statvfs fs;
+	int64_t bytes = archive_filter_bytes(x->a, 0);
+
+	if (fstatvfs(x->t.o.layer[0].fd, &fs) == -1 || fs.f_blocks == 0 ||
+	    (uint64_t)bytes <= (uint64_t)fs.f_bavail * fs.f_frsize)
+		return 0;
+	return fail(x, x->file, -ENOSPC);
+}
+
 enum pass { PASS_CHECK, PASS_WHITEOUTS, PASS_FILES };
 
 static int use_entry(struct apply *x, enum pass pass, struct archive_entry *entry)
@@ -362,6 +378,8 @@ static int read_pass(struct apply *x, enum pass pass)
 		if (r == 0 && pass == PASS_CHECK && archive_read_data_skip(x->a) < ARCHIVE_WARN)
 			r = archive_failed(x);
 	}
+	if (r == 0 && pass == PASS_CHECK)
+		r = check_room(x);
 	archive_read_free(x->a);
 	return r;
 }

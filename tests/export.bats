@@ -249,3 +249,21 @@ t.close()' "$T/run/bad.tar"
 	assert_failure 1
 	assert_output "overlayfs: $UP: in use by process $DAEMON"
 }
+
+@test "an archive that has no room in the upper is refused, and nothing is done" {
+	need root
+	mkdir "$T/in" && echo x >"$T/in/a"
+	head -c 2M /dev/urandom >"$T/in/b"
+	tar -C "$T/in" -czf "$T/run/l.tar" a b
+	mount -t tmpfs -o size=1m none "$UP"
+	run apply "$T/run/l.tar"
+	assert_failure 1
+	assert_output "overlayfs: $UP: $T/run/l.tar: No space left on device"
+	assert_equal "$(find "$UP" -mindepth 1)" ''
+	# Holes need none.
+	rm "$T/in/b" && truncate -s 100M "$T/in/b"
+	tar -C "$T/in" -cSzf "$T/run/l.tar" a b
+	run -0 apply "$T/run/l.tar"
+	assert_equal "$(stat -c %s "$UP/b")" 104857600
+	umount "$UP"
+}

@@ -136,7 +136,7 @@ hides_itself() {
 	ovl run --keep -n elsewhere true
 	run -0 ovl run --keep -n t1 sh -c "ls -A '$XDG_STATE_HOME'; ls '$XDG_STATE_HOME/overlayfs' 2>&1
 		cat /proc/[0-9]*/cmdline /proc/self/mountinfo | tr '\\0' ' '
-		find '$T' /tmp /run -xdev -path '*/overlayfs-test.*' ! -path '$T' ! -path '$T/*' -prune -o -name '.moun[t]-*' -print 2>/dev/null || :"
+		find '$T' -xdev -name '.moun[t]-*' 2>/dev/null || :; ls -d /tmp/.moun[t]-* /run/.moun[t]-* 2>/dev/null || :"
 	assert_output --partial 'No such file'
 	refute_output --partial ".mount-"
 	refute_output --partial "overlayfs/t1"
