@@ -45,6 +45,20 @@ void job_begin(void)
 	job.has_modes = job.foreground && tcgetattr(job.tty, &job.modes) == 0;
 }
 
+bool job_interrupted(void)
+{
+	static const int ending[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+	struct sigaction sa;
+	sigset_t pending;
+
+	sigpending(&pending);
+	for (int i = 0; i < 4; i++)
+		if (sigismember(&pending, ending[i]) == 1 && sigaction(ending[i], NULL, &sa) == 0 &&
+		    sa.sa_handler != SIG_IGN)
+			return true;
+	return false;
+}
+
 void job_restore_signals(void)
 {
 	sigaction(SIGCHLD, &job.old_child, NULL);

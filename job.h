@@ -15,6 +15,12 @@
 /* Block the signals that are waited for. Before any other process is started. */
 void job_begin(void);
 
+/*
+ * Whether a signal that ends us has come since; it does so after job_end. A command
+ * that was not there when a key of the terminal was pressed would never learn of it.
+ */
+bool job_interrupted(void);
+
 /* For a child process: signals as they were before. */
 void job_restore_signals(void);
 

@@ -2,6 +2,7 @@
 /*
  * The command line: a table of commands. What is no command is a mount.
  */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -78,8 +79,20 @@ static const struct {
 	// clang-format on
 };
 
+/*
+ * Files that are opened must not become the standard streams, or else messages go
+ * into them, and bwrap's pipes are lost. For a command of ours they remain closed.
+ */
+static void fill_standard_streams(void)
+{
+	for (int fd = 0; fd <= 2; fd++)
+		if (fcntl(fd, F_GETFD) == -1)
+			open("/dev/null", O_RDWR | O_CLOEXEC);
+}
+
 int main(int argc, char *argv[])
 {
+	fill_standard_streams();
 	if (argc < 2) {
 		usage(stderr);
 		return 1;

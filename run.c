@@ -481,7 +481,7 @@ static int run_in_view(struct run *x, char *argv[], int *wait)
 
 	*wait = FAILED;
 	job_begin();
-	if (mount_view(x) == 0 && make_sandbox(x) == 0 &&
+	if (mount_view(x) == 0 && make_sandbox(x) == 0 && !job_interrupted() &&
 	    (pid = sandbox_spawn(&x->sandbox, argv, wait)) != -1) {
 		r = 0;
 		*wait = job_wait(pid, x->view.pid);

@@ -166,7 +166,8 @@ static bool is_ready(FILE *f, dev_t dev)
 }
 
 /*
- * Wait until bwrap has made everything; -ECHILD when it has given up. The list
+ * Wait until bwrap has made everything; -ECHILD when it has given up, -EINTR when
+ * a signal wants the end. The list
  * is seen from the root directory that the process has when it is opened.
  */
 static int wait_ready(const struct sandbox *s, int errors)
@@ -177,7 +178,7 @@ static int wait_ready(const struct sandbox *s, int errors)
 	FILE *f;
 
 	snprintf(path, sizeof(path), "/proc/%ld/mountinfo", (long)s->init);
-	while (!ready && p[1].revents == 0) {
+	while (!ready && p[1].revents == 0 && !job_interrupted()) {
 		f = s->init == 0 ? NULL : fopen(path, "re");
 		if (f == NULL)
 			return -ECHILD;
@@ -187,7 +188,7 @@ static int wait_ready(const struct sandbox *s, int errors)
 			poll(p, 2, 10); /* not every step is an event */
 		fclose(f);
 	}
-	return ready ? 0 : -ECHILD;
+	return ready ? 0 : job_interrupted() ? -EINTR : -ECHILD;
 }
 
 /* One line of what bwrap says, without its name. Kept until the next call. */
@@ -242,7 +243,9 @@ static int start_bwrap(struct sandbox *s, const char **why)
 	s->init = read_info(p.info[0]);
 	close(p.info[0]);
 	r = wait_ready(s, p.errors[0]);
-	if (r != 0) {
+	if (r == -EINTR) {
+		sandbox_end(s);
+	} else if (r != 0) {
 		*why = complaint(p.errors[0]);
 		sandbox_end(s);
 		r = may_unshare() ? -1 : -ENOSYS;

@@ -362,7 +362,9 @@ int sessions_list(int argc, char *argv[])
 		free(names[i]);
 	}
 	free(names);
-	return fflush(stdout) == EOF ? 1 : 0;
+	if (fflush(stdout) == EOF)
+		err(1, "standard output");
+	return 0;
 }
 
 /* discard */

@@ -283,6 +283,43 @@ P
 	for_both dies_alike
 }
 
+closed_streams() {
+	local kind
+	for kind in bwrap none; do
+		run -3 timeout -k 1 30 "${ME[@]}" sh -c '"$0" run --sandbox "$1" --discard sh -c "exit 3" <&- >&- 2>&-' \
+			"$OVERLAYFS" "$kind" 3>&- 4>&-
+		# The command has none, either.
+		run timeout -k 1 30 "${ME[@]}" sh -c '"$0" run --sandbox "$1" --discard sh -c "cat <&0" <&-' \
+			"$OVERLAYFS" "$kind" 3>&- 4>&-
+		assert_output --partial 'Bad file descriptor'
+	done
+	assert_nothing_left
+}
+@test "standard streams that are closed stay closed" {
+	for_both closed_streams
+}
+
+interrupted() {
+	local status=0 PATH=$T/fake:$PATH
+	mkdir "$T/fake"
+	# A bwrap that is never ready: the command is not there yet.
+	printf '#!/bin/bash\necho "{\\"child-pid\\": $$}" >&$6\neval "exec $6>&-"\nexec sleep 1013\n' >"$T/fake/bwrap"
+	chmod 755 "$T/fake/bwrap"
+	ovl_background run --sandbox bwrap sh -c 'echo never'
+	poll 30 sleeping 1013 || fail "$(cat "$T/run/out")"
+	kill -INT "$RUN"
+	poll 30 ended "$RUN" || fail 'it cannot be interrupted'
+	wait "$RUN" || status=$?
+	assert_equal "$status: $(cat "$T/run/out")" '130: '
+	not_sleeping 1013
+	run -0 ovl list
+	assert_output ''
+	assert_nothing_left
+}
+@test "a signal before the command has started ends run, and leaves no session" {
+	for_both interrupted
+}
+
 # --- the end -------------------------------------------------------------------------------
 
 leaves_nothing() {
