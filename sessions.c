@@ -73,18 +73,47 @@ static int make_upper(int dirfd, const char *lower)
 	return 0;
 }
 
+/* The state goes last: what is half removed can be removed again. */
+static int remove_all(int fd)
+{
+	int r = at_remove_tree((struct at){fd, STATE_UPPER});
+
+	if (r == 0)
+		r = at_remove_tree((struct at){fd, STATE_WORK});
+	if (r == 0)
+		r = at_remove_tree((struct at){fd, STATE_FILE});
+	return r;
+}
+
+/*
+ * A directory without the file is what a run left that was killed before it began;
+ * it is used again. The lock tells that from one that is just being made.
+ */
+static int take_dir(const struct session *s)
+{
+	if ((flock(s->fd, LOCK_EX | LOCK_NB) == -1 && errno == EWOULDBLOCK) ||
+	    faccessat(s->fd, STATE_FILE, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return -EEXIST;
+	return remove_all(s->fd);
+}
+
 static int make_session(struct session *s, const char *home, const char *name)
 {
 	int r = 0;
 
 	if (asprintf(&s->dir, "%s/%s", home, name) == -1)
 		return -ENOMEM;
-	if (mkdir(s->dir, 0700) == -1)
+	if (mkdir(s->dir, 0700) == -1 && errno != EEXIST)
 		r = -errno;
-	s->fd = r == 0 ? open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	s->fd = r == 0 ? open(s->dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
 	if (r == 0 && s->fd == -1)
-		r = -errno;
+		r = errno == ENOTDIR || errno == ELOOP ? -EEXIST : -errno;
+	if (r == 0)
+		r = take_dir(s);
 	if (r != 0) {
+		if (s->fd != -1)
+			close(s->fd);
+		s->fd = -1;
 		free(s->dir);
 		s->dir = NULL;
 		return r;
@@ -189,18 +218,6 @@ void sessions_save(const struct session *s)
 
 	if (r != 0)
 		warnc(-r, "session %s", options_show(s->name));
-}
-
-/* The state goes last: what is half removed can be removed again. */
-static int remove_all(int fd)
-{
-	int r = at_remove_tree((struct at){fd, STATE_UPPER});
-
-	if (r == 0)
-		r = at_remove_tree((struct at){fd, STATE_WORK});
-	if (r == 0)
-		r = at_remove_tree((struct at){fd, STATE_FILE});
-	return r;
 }
 
 int sessions_remove(const struct session *s)

@@ -765,6 +765,18 @@ lists() {
 	for_both lists
 }
 
+@test "what a run left that was killed before it began is used again" {
+	mkdir -p "$XDG_STATE_HOME/overlayfs/t1/upper/d" "$XDG_STATE_HOME/overlayfs/true-1"
+	: >"$XDG_STATE_HOME/overlayfs/true-2"
+	run -0 ovl run --keep -n t1 true
+	run -0 ovl diff t1
+	assert_output ''
+	run -0 ovl run --keep true
+	assert_output 'overlayfs: kept as true-1'
+	run -0 ovl run --keep true
+	assert_output 'overlayfs: kept as true-3'
+}
+
 @test "discard: the upper of given layers is emptied, and stays" {
 	chmod 777 "$UP" "$LOW"
 	run -0 ovl run --keep -q -l "$LOW" -u "$UP" sh -c 'mkdir d; echo x >d/f; chmod 0 d'
