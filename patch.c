@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -196,6 +197,8 @@ static int file_patch(const struct show *s, const struct change *x, const struct
 		run_diff(s, from, to, a->fd, b->fd);
 	if (pid == -1 || waitpid(pid, &status, 0) == -1)
 		r = -errno;
+	else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGPIPE)
+		r = raise(SIGPIPE) == 0 ? -EPIPE : -errno; /* it was meant for us both */
 	else if (!WIFEXITED(status) || WEXITSTATUS(status) > 2)
 		r = WIFEXITED(status) && WEXITSTATUS(status) == 127 ? -ENOENT : -EIO;
 out:

@@ -215,6 +215,15 @@ each_format() {
 	assert_line '1 added, 1 modified, 0 renamed, 0 of another type, 1 deleted; +5 bytes'
 }
 
+@test "a reader of --patch that goes away ends it without a word" {
+	seq 100000 >"$UP/long"
+	run --separate-stderr env --default-signal=PIPE bash -c \
+		'"$0" diff --patch -l "$1" -u "$2" | head -n 1; echo "${PIPESTATUS[0]}"' "$OVERLAYFS" "$LOW" "$UP"
+	assert_output "diff --git a/long b/long
+141"
+	assert_equal "$stderr" ''
+}
+
 @test "--patch makes the lower what the merged tree is" {
 	mkdir -p "$LOW/d"
 	printf 'a\nb\nc\n' >"$LOW/f"
