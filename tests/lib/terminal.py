@@ -5,6 +5,7 @@ import os
 import pty
 import select
 import signal
+import subprocess
 import sys
 import time
 
@@ -12,7 +13,7 @@ import time
 class Terminal:
     """The program is the leader of a session on a new terminal."""
 
-    def __init__(self, argv, seconds=20):
+    def __init__(self, argv, seconds=40):
         self.seen = b""
         self.all = b""
         self.seconds = seconds
@@ -36,7 +37,10 @@ class Terminal:
         return True if data else None
 
     def _fail(self, what):
-        sys.exit(f"{what}; the terminal shows:\n{self.all.decode(errors='replace')}")
+        jobs = subprocess.run(
+            ["ps", "-o", "pid,ppid,pgid,tpgid,stat,wchan:20,args", "-s", str(self.pid)],
+            capture_output=True, text=True, check=False).stdout
+        sys.exit(f"{what}; the terminal shows:\n{self.all.decode(errors='replace')}\n{jobs}")
 
     def expect(self, text):
         """Wait until the text is shown after what was expected before."""
