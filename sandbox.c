@@ -124,18 +124,25 @@ static _Noreturn void exec_bwrap(const struct sandbox *s, struct pipes *p, int a
 	_exit(125);
 }
 
+/* All there is to read, as a string. */
+static void read_text(int fd, char *text, size_t size)
+{
+	size_t len = 0;
+	ssize_t n;
+
+	while (len < size - 1 &&
+	       ((n = read(fd, text + len, size - 1 - len)) > 0 || (n == -1 && errno == EINTR)))
+		len += n > 0 ? (size_t)n : 0;
+	text[len] = '\0';
+}
+
 /* What bwrap says of itself: {"child-pid": N, ...}. */
 static pid_t read_info(int fd)
 {
 	char text[1024];
-	size_t len = 0;
 	const char *p;
-	ssize_t n;
 
-	while (len < sizeof(text) - 1 && ((n = read(fd, text + len, sizeof(text) - 1 - len)) > 0 ||
-					  (n == -1 && errno == EINTR)))
-		len += n > 0 ? (size_t)n : 0;
-	text[len] = '\0';
+	read_text(fd, text, sizeof(text));
 	p = strstr(text, "\"child-pid\":");
 	return p == NULL ? 0 : (pid_t)strtol(p + strlen("\"child-pid\":"), NULL, 10);
 }
@@ -195,13 +202,8 @@ static int wait_ready(const struct sandbox *s, int errors)
 static const char *complaint(int fd)
 {
 	static char text[1024];
-	size_t len = 0;
-	ssize_t n;
 
-	while (len < sizeof(text) - 1 && ((n = read(fd, text + len, sizeof(text) - 1 - len)) > 0 ||
-					  (n == -1 && errno == EINTR)))
-		len += n > 0 ? (size_t)n : 0;
-	text[len] = '\0';
+	read_text(fd, text, sizeof(text));
 	text[strcspn(text, "\n")] = '\0';
 	if (text[0] == '\0')
 		strlcpy(text, "it ended without a word", sizeof(text));
