@@ -39,7 +39,7 @@ struct hidden {
 	struct stat st; /* when it was hidden */
 	struct timespec gone;
 	bool upper;
-	bool released; /* libfuse believes its hidden name to be removed */
+	atomic_bool released; /* libfuse believes its hidden name to be removed */
 };
 
 int files_init(struct ovl *o);
