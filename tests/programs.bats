@@ -441,6 +441,7 @@ make_tree() {
 	for i in {1..20}; do echo "value = $i" >"$LOW/pkg/sub/m$i.py"; done
 	: >"$LOW/pkg/__init__.py"
 	cp "$LOW/pkg/__init__.py" "$LOW/pkg/sub/"
+	touch -d @1000000000 "$LOW/pkg/sub"/*.py # what is compiled counts seconds
 	tree_for_user
 	overlay_mount
 	local -x PYTHONPATH='' PYTHONDONTWRITEBYTECODE=''
