@@ -8,6 +8,7 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -23,7 +24,7 @@ enum {
 };
 
 static struct {
-	pthread_mutex_t lock; /* all of this but for the last two */
+	pthread_mutex_t lock; /* all of this but for the last three */
 	bool taken;	      /* a thread reads */
 	unsigned parked;      /* how many wait for turn */
 	unsigned working;
@@ -32,6 +33,7 @@ static struct {
 	bool armed;
 	int timer; /* -1: there is none, and all threads read */
 	sem_t turn;
+	long most; /* ns: LOOK, or 0 where whom we wait for needs this processor */
 	long look; /* ns; only the thread that reads uses it */
 } all = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -79,7 +81,10 @@ static void start(void)
 {
 	sigset_t every, old;
 	pthread_t thread;
+	cpu_set_t cpus;
 
+	if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0 && CPU_COUNT(&cpus) > 1)
+		all.most = LOOK;
 	sem_init(&all.turn, 0, 0);
 	all.timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
 	sigfillset(&every);
@@ -114,11 +119,11 @@ static unsigned look_for_request(int fd)
 			long begin = now();
 
 			poll(&p, 1, -1);
-			all.look = now() - begin < LOOK ? LOOK : 0;
+			all.look = now() - begin < all.most ? all.most : 0;
 			return n;
 		}
 	}
-	all.look = LOOK;
+	all.look = all.most;
 	return n;
 }
 
