@@ -117,7 +117,8 @@ static void see_setattr(const struct fuse_in_header *h, struct fuse_setattr_in *
 		in->fh = (uintptr_t)&hidden->file;
 	}
 	/* Only the set-id bits are to go: libfuse would do nothing, chown does it. */
-	if ((in->valid | nothing) == nothing && last_uncapped != caller_and_node(h)) {
+	if ((in->valid | nothing) == nothing &&
+	    (h->uid != 0 || last_uncapped != caller_and_node(h))) {
 		in->valid |= FATTR_UID;
 		in->uid = (uint32_t)-1;
 	}

@@ -333,3 +333,30 @@ plain_copy() { cp -a "$LOW" "$T/plain"; }
 	as_other sh -c 'echo y >>"$1"' sh "$MNT/f"
 	assert_equal "$(stat -c %a "$MNT/f")" 777
 }
+
+@test "who writes to a file with capabilities takes them and its set-id bits, but root" {
+	need root
+	for f in other owner root; do
+		echo x | tee "$LOW/$f" >"$UP/up-$f"
+		for path in "$LOW/$f" "$UP/up-$f"; do
+			chown "$TEST_UID:$TEST_GID" "$path"
+			chmod 6777 "$path"
+			setcap cap_net_raw+ep "$path"
+		done
+	done
+	mkdir "$T/plain"
+	cp -a "$LOW/." "$UP/." "$T/plain"
+	overlay_mount
+	write() {
+		for f in {,up-}{other,owner,root}; do
+			case $f in
+			*other) as_other sh -c 'echo y >>"$1"' sh "$f" ;;
+			*owner) as_user sh -c 'echo y >>"$1"' sh "$f" ;;
+			*) echo y >>"$f" ;;
+			esac
+			stat -c '%n %a' "$f"
+			getcap "$f"
+		done
+	}
+	like_plain write
+}
