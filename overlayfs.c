@@ -100,13 +100,15 @@ static int find_upper(const char *path, const struct fuse_file_info *fi, struct 
 /* Attributes. */
 
 /*
- * A file without a name has those links that are left. libfuse takes one off
- * for the hidden name, which it believes to be there.
+ * A file without a name has those links that are left, and changed when the last
+ * one went. libfuse takes one off for the hidden name, which it believes to be there.
  */
-static void hidden_links(const struct hidden *h, struct stat *st)
+static void present_hidden(const struct hidden *h, struct stat *st)
 {
 	if (S_ISDIR(st->st_mode) || (!h->upper && !inodes_indexed(ovl(), h->file.ino)))
 		st->st_nlink = 0;
+	if (st->st_nlink == 0 && !h->upper) /* a lower does not know */
+		st->st_ctim = h->gone;
 	if (st->st_nlink > 0 && !h->released && files_is_hidden_name(h->name))
 		st->st_nlink++;
 }
@@ -119,7 +121,7 @@ static int stat_file(const struct file *f, struct stat *st)
 		return r;
 	inodes_present(ovl(), f->ino, st);
 	if (f->hidden != NULL)
-		hidden_links(f->hidden, st);
+		present_hidden(f->hidden, st);
 	return 0;
 }
 
@@ -141,12 +143,8 @@ static int ovl_getattr(const char *path, struct stat *st, struct fuse_file_info 
 
 	if (h != NULL && fi == NULL && wire_is_lookup())
 		return -ENOENT;
-	if (h != NULL) {
-		r = stat_file(&h->file, st);
-		if (r == 0 && st->st_nlink == 0 && !h->upper) /* a lower does not know */
-			st->st_ctim = h->gone;
-		return r;
-	}
+	if (h != NULL)
+		return stat_file(&h->file, st);
 	if (fi != NULL)
 		return stat_file(handle(fi), st);
 	r = layers_lookup(ovl(), path, &e);

@@ -138,6 +138,13 @@ static void forget_node(uint64_t node, uint64_t times)
 	fuse_session_process_buf(session, &buf);
 }
 
+/* What we keep for a node goes with it. */
+static void forget_kept(uint64_t node)
+{
+	files_forget_node(ovl, node);
+	backing_forget(node);
+}
+
 /* The thread may be ended while it reads, but not in here. */
 static void forget_parts(struct nodes_part *p)
 {
@@ -147,8 +154,7 @@ static void forget_parts(struct nodes_part *p)
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
 	for (; p != NULL; p = next) {
 		next = p->next;
-		files_forget_node(ovl, p->node);
-		backing_forget(p->node);
+		forget_kept(p->node);
 		if (p->times > 0)
 			forget_node(p->node, p->times);
 		free(p);
@@ -165,8 +171,7 @@ static uint64_t see_forget(uint64_t node, uint64_t n)
 		forget_parts(parts);
 		return FUSE_ROOT_ID;
 	}
-	files_forget_node(ovl, node);
-	backing_forget(node);
+	forget_kept(node);
 	return node;
 }
 
