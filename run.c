@@ -476,6 +476,7 @@ static int make_sandbox(struct run *x)
 /* Run the command; the wait status in *wait, or -1 with the exit status in it. */
 static int run_in_view(struct run *x, char *argv[], int *wait)
 {
+	bool whole = true;
 	pid_t pid;
 	int r = -1;
 
@@ -485,20 +486,24 @@ static int run_in_view(struct run *x, char *argv[], int *wait)
 	    (pid = sandbox_spawn(&x->sandbox, argv, wait)) != -1) {
 		r = 0;
 		*wait = job_wait(pid, x->view.pid);
-		if (*wait == -1) {
-			warnx("the file system has ended before the command");
+		whole = *wait != -1;
+		if (!whole) {
 			sandbox_end(&x->sandbox);
 			kill(pid, SIGKILL);
 			waitpid(pid, NULL, 0);
-			*wait = FAILED << 8;
 		}
 	}
 	sandbox_end(&x->sandbox);
 	if (x->sandbox.signal != 0 && r == 0 && WIFEXITED(*wait) && WEXITSTATUS(*wait) == 255)
 		*wait = x->sandbox.signal; /* proot's way to say so */
-	view_end(&x->view);
+	/* A command that cannot read its own pages any more dies before the daemon is seen dead. */
+	whole = view_end(&x->view) && whole;
 	if (x->mountpoint != NULL)
 		rmdir(x->mountpoint);
+	if (r == 0 && !whole) {
+		warnx("the file system has ended before the command");
+		*wait = FAILED << 8;
+	}
 	job_take_terminal(r == 0 && isatty(STDIN_FILENO));
 	return r;
 }

@@ -171,15 +171,18 @@ void view_detach(struct view *v)
 		warn("mount point %s", v->mountpoint);
 }
 
-void view_end(struct view *v)
+bool view_end(struct view *v)
 {
+	int status = 0;
+
 	if (v->life != -1)
 		close(v->life);
 	v->life = -1;
 	if (v->pid > 0)
-		while (waitpid(v->pid, NULL, 0) == -1 && errno == EINTR)
+		while (waitpid(v->pid, &status, 0) == -1 && errno == EINTR)
 			;
 	v->pid = 0;
+	return !WIFSIGNALED(status);
 }
 
 /* Namespaces. */

@@ -50,8 +50,11 @@ int view_enter(const struct view *v);
 /* The mount point goes; the mount stays as long as a sandbox has it. */
 void view_detach(struct view *v);
 
-/* Wait for the end, that of processes that still have files open included. */
-void view_end(struct view *v);
+/*
+ * Wait for the end, that of processes that still have files open included.
+ * False: the daemon was killed, perhaps before the command had ended.
+ */
+bool view_end(struct view *v);
 
 /* Enter the namespaces of a process that are not the caller's. 0 or -errno. */
 int view_join(pid_t pid);

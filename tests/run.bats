@@ -21,7 +21,7 @@ run_begin() {
 # for_both FUNCTION: as whoever runs this, and, as root, as an ordinary user too.
 for_both() {
 	printf 'as %s\n' "$(id -un)"
-	"$1"
+	"$@"
 	((EUID == 0)) || return 0
 	tree_end || return 1
 	tree_begin
@@ -29,7 +29,7 @@ for_both() {
 	printf 'as %s\n' "$TEST_USER"
 	chown -R "$TEST_UID:$TEST_GID" "$XDG_STATE_HOME" "$HOME" "$T/work"
 	ME=("${USER_CMD[@]}")
-	"$1"
+	"$@"
 }
 
 # overlayfs COMMAND...: as that one, with a bound.
@@ -363,12 +363,20 @@ at_most_one_sleeping() { (($(sleepers "$1" | wc -l) < 2)); }
 	for_both killed
 }
 
+# With an argument, the command dies first, as it does when it has to read its own pages.
 daemon_killed() {
 	local status=0 daemon
 	ovl_background run --discard sleep 1006
 	poll 30 sleeping 1006
 	daemon=$(daemons | grep -vx "$RUN")
+	if [ $# -gt 0 ]; then
+		kill -STOP "$RUN"
+		# shellcheck disable=SC2046
+		kill -BUS $(sleepers 1006)
+		poll 30 not_sleeping 1006
+	fi
 	kill -KILL "$daemon"
+	[ $# -eq 0 ] || kill -CONT "$RUN"
 	poll 30 ended "$RUN"
 	wait "$RUN" || status=$?
 	assert_equal "$status: $(cat "$T/run/out")" '125: overlayfs: the file system has ended before the command'
@@ -377,6 +385,9 @@ daemon_killed() {
 }
 @test "when the daemon is killed, the command is too" {
 	for_both daemon_killed
+}
+@test "when the daemon is killed, what the command died of is not its status" {
+	for_both daemon_killed command-first
 }
 
 # --- options -------------------------------------------------------------------------------
