@@ -321,11 +321,15 @@ static int add_part(struct loading *l, int fd, unsigned layer, dev_t dev, unsign
 	return 0;
 }
 
+/*
+ * Readable where its names are to be read for marks (see whiteout_read_marks), which
+ * is worth it for a directory that is kept.
+ */
 static int open_part(const struct ovl *o, struct at a, unsigned layer)
 {
 	int fd = -EACCES;
 
-	if (layer + 1 < o->nlayers)
+	if (layer + 1 < o->nlayers && o->timeout > 0)
 		fd = at_open_quiet(a, O_RDONLY | O_DIRECTORY);
 	return fd == -EACCES ? at_open(a, O_PATH | O_DIRECTORY, 0) : fd;
 }

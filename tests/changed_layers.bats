@@ -166,6 +166,19 @@ assert_alive() {
 	assert_alive
 }
 
+@test "timeout=0: a look-up does not read a whole directory" {
+	need command strace
+	(cd "$UP/d" && seq 100 | xargs touch)
+	DAEMON_AS=(env "ASAN_OPTIONS=${ASAN_OPTIONS:-}:detect_leaks=0" strace -f -qq -e trace=getdents64
+		-o "$T/run/trace")
+	overlay_mount -o timeout=0
+	DAEMON_AS=()
+	stat "$MNT/d/f" "$MNT/d/1" "$MNT/d/sub/f" >/dev/null
+	assert_equal "$(sysc lstat "$MNT/d/none")" ENOENT
+	overlay_umount
+	run ! grep -E ' = [0-9]{4}' "$T/run/trace"
+}
+
 @test "timeout=0: entries of the upper and marks come and go" {
 	mount_and_look -o timeout=0
 	rm "$UP/up"
