@@ -248,8 +248,10 @@ class _Maker:
         into = rng.choice(dirs)
         for name in into:
             tree = tree.children[name]
-        name = rng.choice([n for n in COMMON + [b"moved"] if n not in tree.children
-                           and n not in tree.whiteouts])
+        free = [n for n in COMMON + [b"moved"] if n not in tree.children and n not in tree.whiteouts]
+        if not free:
+            return
+        name = rng.choice(free)
         redirect = b"/" + b"/".join(old)
         if into == old[:-1] and rng.random() < 0.7:
             redirect = old[-1]
