@@ -25,6 +25,7 @@
 #include "inodes.h"
 #include "leaving.h"
 #include "mounts.h"
+#include "opening.h"
 #include "readdir.h"
 #include "rename.h"
 #include "setid.h"
@@ -488,133 +489,22 @@ static int ovl_rename(const char *from, const char *to, unsigned flags)
 
 /* Open files. */
 
-/* Flags for the layer's file: what is left is not done by the kernel or us. */
-static int layer_flags(int flags)
-{
-	return flags & ~(O_CREAT | O_EXCL | O_NOFOLLOW | O_APPEND | O_DIRECT | O_TRUNC | O_NOCTTY |
-			 O_NOATIME | O_CLOEXEC);
-}
-
-/* A file of the upper. The kernel knows who may have O_NOATIME. */
-static int open_upper(struct at a, int flags)
-{
-	int layer = layer_flags(flags) | (flags & O_TRUNC), fd;
-
-	if (flags & O_NOATIME)
-		return at_open_quiet(a, layer);
-	fd = at_open(a, layer, 0);
-	if (fd == -EPERM && (flags & O_APPEND)) /* nothing else is allowed by chattr +a */
-		fd = at_open(a, layer | O_APPEND, 0);
-	return fd;
-}
-
-static bool wants_write(int flags)
-{
-	return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
-}
-
-static int add_file(struct fuse_file_info *fi, int fd, uint64_t ino, bool lower)
-{
-	struct file *f = files_add(ovl(), fd, fi->flags, ino, lower);
-
-	if (f == NULL) {
-		close(fd);
-		return -ENOMEM;
-	}
-	fi->fh = (uintptr_t)f;
-	return 0;
-}
-
-static int open_hidden(struct hidden *h, struct fuse_file_info *fi)
-{
-	struct at a = {h->file.fd, ""};
-	int fd, r = wants_write(fi->flags) ? copyup_hidden(ovl(), h) : 0;
-
-	if (r != 0)
-		return r;
-	if (h->upper)
-		fd = open_upper(a, fi->flags);
-	else
-		fd = at_open_quiet(a, layer_flags(fi->flags));
-	return fd < 0 ? fd : add_file(fi, fd, h->file.ino, !h->upper);
-}
-
-static int open_entry(struct entry *e, struct fuse_file_info *fi)
-{
-	const struct ovl *o = ovl();
-	int fd, r = wants_write(fi->flags) ? copyup_entry(o, e, fi->flags & O_TRUNC) : 0;
-
-	if (r != 0)
-		return r;
-	if (!(fi->flags & O_TRUNC) && (e->dir->part[e->part].flags & PART_IMPURE) &&
-	    copy_lacks_data(e->at, &e->st))
-		return -EIO;
-	if (e->upper)
-		fd = open_upper(e->at, fi->flags);
-	else
-		fd = at_open_quiet(e->at, layer_flags(fi->flags));
-	if (fd < 0)
-		return fd;
-	if (fi->flags & O_TRUNC)
-		setid_clear(e->at);
-	fi->keep_cache = o->timeout > 0;
-	/* Files of proc(5) have no size. */
-	fi->direct_io = !e->upper && e->st.st_size == 0 && e->st.st_blocks == 0 &&
-			e->st.st_dev != o->layer[e->dir->part[e->part].layer].dev;
-	return add_file(fi, fd, e->ino, !e->upper);
-}
-
 static int ovl_open(const char *path, struct fuse_file_info *fi)
 {
-	const struct ovl *o = ovl();
 	struct hidden *h = hidden_of(path, NULL);
-	unsigned long generation;
-	struct entry e;
-	bool lower;
-	int r;
 
-	if (h != NULL)
-		return open_hidden(h, fi);
-	do { /* again, when it was copied up before it was listed as open */
-		generation = files_generation(o);
-		r = layers_lookup(o, path, &e);
-		if (r != 0)
-			return r;
-		r = open_entry(&e, fi);
-		lower = !e.upper;
-		entry_done(o, &e);
-		if (r != 0 || !lower)
-			return r;
-		if (generation == files_generation(o)) {
-			handle(fi)->path = strdup(path);
-			return 0;
-		}
-		files_close(o, handle(fi));
-	} while (true);
-}
-
-static int created(struct fuse_file_info *fi, int fd)
-{
-	struct stat st;
-
-	if (fstat(fd, &st) == -1) {
-		int r = -errno;
-
-		close(fd);
-		return r;
-	}
-	return add_file(fi, fd, inodes_identity(ovl(), &st), false);
+	return h != NULL ? opening_hidden(ovl(), h, fi) : opening_path(ovl(), path, fi);
 }
 
 static int create_tmpfile(const char *path, mode_t mode, struct fuse_file_info *fi)
 {
 	struct caller by = caller();
 	const char *name = strrchr(path, '/') + 1;
-	int r, fd = entries_tmpfile(ovl(), path, layer_flags(fi->flags & ~O_TMPFILE), mode, &by);
+	int r, fd = entries_tmpfile(ovl(), path, opening_flags(fi->flags & ~O_TMPFILE), mode, &by);
 
 	if (fd < 0)
 		return fd;
-	r = created(fi, fd);
+	r = opening_created(ovl(), fd, fi);
 	if (r == 0 && (r = files_hide_new(ovl(), name, fd, handle(fi)->ino)) != 0)
 		files_close(ovl(), handle(fi));
 	return r;
@@ -627,10 +517,10 @@ static int ovl_create(const char *path, mode_t mode, struct fuse_file_info *fi)
 
 	if (wire_is_tmpfile())
 		return create_tmpfile(path, mode, fi);
-	fd = entries_create(ovl(), path, layer_flags(fi->flags), mode, &by);
+	fd = entries_create(ovl(), path, opening_flags(fi->flags), mode, &by);
 	if (fd == -EEXIST && !(fi->flags & O_EXCL))
 		return ovl_open(path, fi);
-	return fd < 0 ? fd : created(fi, fd);
+	return fd < 0 ? fd : opening_created(ovl(), fd, fi);
 }
 
 /* libfuse moves the data from our file to the kernel, and frees the vector. */

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * opening: from a request to open or create a file to its handle.
+ *
+ * Each fills in fi: fh, a struct file that is to be given back with
+ * files_close, and what the kernel may do with its cache. 0 or -errno.
+ */
+#ifndef OPENING_H
+#define OPENING_H
+
+#include "files.h"
+
+struct fuse_file_info;
+
+/* The flags for the layer's file: what is left out the kernel does, or the caller. */
+int opening_flags(int flags);
+
+/* A file by its name; it is copied up if it is to be written. */
+int opening_path(const struct ovl *o, const char *path, struct fuse_file_info *fi);
+
+/* A file without a name. */
+int opening_hidden(const struct ovl *o, struct hidden *h, struct fuse_file_info *fi);
+
+/* A new file of the upper; takes the descriptor over. */
+int opening_created(const struct ovl *o, int fd, struct fuse_file_info *fi);
+
+#endif
