@@ -327,6 +327,8 @@ static int copyup_each(void *arg, struct dir *d, unsigned part, const char *name
 	if (!S_ISDIR(e.st.st_mode)) {
 		r = copyup_entry(o, &e, false);
 	} else if ((r = subdir(o, d, name, &child)) == 0) {
+		if (!child->pure)
+			inodes_mark(o, d);
 		r = copyup_tree(o, &child);
 		dir_put(o, child);
 	}
@@ -334,15 +336,21 @@ static int copyup_each(void *arg, struct dir *d, unsigned part, const char *name
 	return r;
 }
 
-/* The numbers stay: those of merged directories tell of a path, which is about to change. */
+/*
+ * The numbers stay: those of merged directories tell of a path, which is about to change.
+ * Nothing is to be copied for a directory that only the upper has, but for one below it that
+ * is redirected.
+ */
 int copyup_tree(const struct ovl *o, struct dir **dp)
 {
 	struct part *upper;
 	struct stat st;
 	int r = (*dp)->nparts == 0 ? -EBUSY : copyup_dir(o, dp);
 
-	if (r != 0 || (*dp)->pure)
+	if (r != 0)
 		return r;
+	if ((*dp)->pure)
+		return readdir_each(o, *dp, copyup_each, &o);
 	upper = dir_upper(o, *dp);
 	r = at_stat((struct at){upper->fd, ""}, &st, 0);
 	if (r == 0)

@@ -347,6 +347,23 @@ fresh_dir_over_lower_dir() {
 	assert_equal "$(ls "$MNT/d/inner")" other
 }
 
+@test "redirect_dir=off: a redirected directory below a new one moves with all it shows" {
+	local before
+	mkdir -p "$LOW/a/inner/sub" "$LOW/b"
+	echo kept | tee "$LOW/a/inner/file" >"$LOW/a/inner/sub/file"
+	overlay_mount
+	mkdir -p "$MNT/b/new/new"
+	mv "$MNT/a/inner" "$MNT/b/new/new/inner"
+	overlay_remount -o redirect_dir=off
+	before=$(cd "$MNT/b" && find . -printf '%p %i\n' | sort)
+	mv "$MNT/b" "$MNT/d"
+	assert_equal "$(cd "$MNT/d" && find . -printf '%p %i\n' | sort)" "$before"
+	assert_content "$MNT/d/new/new/inner/sub/file" kept
+	overlay_remount
+	assert_equal "$(cd "$MNT/d" && find . -printf '%p %i\n' | sort)" "$before"
+	assert_content "$MNT/d/new/new/inner/file" kept
+}
+
 @test "redirect_dir=off: what is copied with a directory does not inherit its ACL" {
 	mkdir -p "$LOW/d/sub"
 	setfacl -d -m u:1:rwx "$LOW/d"
