@@ -62,11 +62,23 @@ def umount(path, flags=0):
     _check(_libc.umount2(path, flags))
 
 
+def _handle(fd, path, flags):
+    """The file's handle, in which local file systems have a generation; empty without one."""
+    buf = ctypes.create_string_buffer(8 + 128)
+    struct.pack_into("=I", buf, 0, 128)
+    mount = ctypes.c_int()
+    follow = 0 if flags & AT_SYMLINK_NOFOLLOW else AT_SYMLINK_FOLLOW
+    flags = flags & AT_EMPTY_PATH | follow
+    if _libc.name_to_handle_at(fd, path, buf, ctypes.byref(mount), flags) == -1:
+        return b""
+    return buf.raw[8 : 8 + struct.unpack_from("=I", buf, 0)[0]]
+
+
 def statx(fd, path, flags=AT_SYMLINK_NOFOLLOW, birth=False):
     """A dict of the fields that are compared, and "id": what names the file in its tree.
 
-    The birth time makes the id of a new file differ from that of a removed one whose
-    inode number it got.
+    Birth time and handle make the id of a new file differ from that of a removed one whose
+    inode number it got, perhaps within the same tick of the clock.
     """
     buf = ctypes.create_string_buffer(256)
     mask = _STATX_BASIC | (_STATX_BTIME if birth else 0)
@@ -85,7 +97,7 @@ def statx(fd, path, flags=AT_SYMLINK_NOFOLLOW, birth=False):
         "rdev": rdev,
         "mtime": mtime[0] * 10**9 + mtime[1],
         "ctime": ctime[0] * 10**9 + ctime[1],
-        "id": (ino, btime) if birth else ino,
+        "id": (ino, btime, _handle(fd, path, flags)) if birth else ino,
     }
 
 
