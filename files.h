@@ -25,6 +25,7 @@ struct file {
 	atomic_ullong node; /* libfuse's, that it counts as open */
 	bool node_used;	    /* to be given back with nodes_done */
 	bool lower;
+	bool no_size;		 /* the size says nothing of the content, as in proc(5) */
 	struct hidden *hidden;	 /* what it is part of, or NULL */
 	struct backing *backing; /* to be given back at the end, or NULL */
 	TAILQ_ENTRY(file) list;

@@ -3,12 +3,10 @@
  * Opening files: the layer's file is opened with flags that let the daemon do
  * what the kernel will ask of it.
  */
-#define FUSE_USE_VERSION 312
 #include "opening.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <fuse.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -42,62 +40,58 @@ static bool wants_write(int flags)
 	return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
 }
 
-static int add_file(const struct ovl *o, struct fuse_file_info *fi, int fd, uint64_t ino,
-		    bool lower)
+static int add_file(const struct ovl *o, int fd, int flags, uint64_t ino, bool lower,
+		    struct file **f)
 {
-	struct file *f = files_add(o, fd, fi->flags, ino, lower);
-
-	if (f == NULL) {
-		close(fd);
-		return -ENOMEM;
-	}
-	fi->fh = (uintptr_t)f;
-	return 0;
+	*f = files_add(o, fd, flags, ino, lower);
+	if (*f != NULL)
+		return 0;
+	close(fd);
+	return -ENOMEM;
 }
 
-int opening_hidden(const struct ovl *o, struct hidden *h, struct fuse_file_info *fi)
+int opening_hidden(const struct ovl *o, struct hidden *h, int flags, struct file **f)
 {
 	struct at a = {h->file.fd, ""};
-	int fd, r = wants_write(fi->flags) ? copyup_hidden(o, h) : 0;
+	int fd, r = wants_write(flags) ? copyup_hidden(o, h) : 0;
 
 	if (r != 0)
 		return r;
 	if (h->upper)
-		fd = open_upper(a, fi->flags);
+		fd = open_upper(a, flags);
 	else
-		fd = at_open_quiet(a, opening_flags(fi->flags));
-	return fd < 0 ? fd : add_file(o, fi, fd, h->file.ino, !h->upper);
+		fd = at_open_quiet(a, opening_flags(flags));
+	return fd < 0 ? fd : add_file(o, fd, flags, h->file.ino, !h->upper, f);
 }
 
-static int open_entry(const struct ovl *o, struct entry *e, struct fuse_file_info *fi)
+static int open_entry(const struct ovl *o, struct entry *e, int flags, struct file **f)
 {
-	int fd, r = wants_write(fi->flags) ? copyup_entry(o, e, fi->flags & O_TRUNC) : 0;
+	int fd, r = wants_write(flags) ? copyup_entry(o, e, flags & O_TRUNC) : 0;
 
 	if (r != 0)
 		return r;
-	if (!(fi->flags & O_TRUNC) && (e->dir->part[e->part].flags & PART_IMPURE) &&
+	if (!(flags & O_TRUNC) && (e->dir->part[e->part].flags & PART_IMPURE) &&
 	    copy_lacks_data(e->at, &e->st))
 		return -EIO;
 	if (e->upper)
-		fd = open_upper(e->at, fi->flags);
+		fd = open_upper(e->at, flags);
 	else
-		fd = at_open_quiet(e->at, opening_flags(fi->flags));
+		fd = at_open_quiet(e->at, opening_flags(flags));
 	if (fd < 0)
 		return fd;
-	if (fi->flags & O_TRUNC)
+	if (flags & O_TRUNC)
 		setid_clear(e->at);
-	fi->keep_cache = o->timeout > 0;
-	/* Files of proc(5) have no size. */
-	fi->direct_io = !e->upper && e->st.st_size == 0 && e->st.st_blocks == 0 &&
-			e->st.st_dev != o->layer[e->dir->part[e->part].layer].dev;
-	return add_file(o, fi, fd, e->ino, !e->upper);
+	r = add_file(o, fd, flags, e->ino, !e->upper, f);
+	if (r == 0)
+		(*f)->no_size = !e->upper && e->st.st_size == 0 && e->st.st_blocks == 0 &&
+				e->st.st_dev != o->layer[e->dir->part[e->part].layer].dev;
+	return r;
 }
 
-int opening_path(const struct ovl *o, const char *path, struct fuse_file_info *fi)
+int opening_path(const struct ovl *o, const char *path, int flags, struct file **f)
 {
 	unsigned long generation;
 	struct entry e;
-	struct file *f;
 	bool lower;
 	int r;
 
@@ -106,21 +100,20 @@ int opening_path(const struct ovl *o, const char *path, struct fuse_file_info *f
 		r = layers_lookup(o, path, &e);
 		if (r != 0)
 			return r;
-		r = open_entry(o, &e, fi);
+		r = open_entry(o, &e, flags, f);
 		lower = !e.upper;
 		entry_done(o, &e);
 		if (r != 0 || !lower)
 			return r;
-		f = (struct file *)(uintptr_t)fi->fh;
 		if (generation == files_generation(o)) {
-			f->path = strdup(path);
+			(*f)->path = strdup(path);
 			return 0;
 		}
-		files_close(o, f);
+		files_close(o, *f);
 	} while (true);
 }
 
-int opening_created(const struct ovl *o, int fd, struct fuse_file_info *fi)
+int opening_created(const struct ovl *o, int fd, int flags, struct file **f)
 {
 	struct stat st;
 
@@ -130,5 +123,5 @@ int opening_created(const struct ovl *o, int fd, struct fuse_file_info *fi)
 		close(fd);
 		return r;
 	}
-	return add_file(o, fi, fd, inodes_identity(o, &st), false);
+	return add_file(o, fd, flags, inodes_identity(o, &st), false, f);
 }

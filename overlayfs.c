@@ -491,9 +491,28 @@ static int ovl_rename(const char *from, const char *to, unsigned flags)
 
 static int ovl_open(const char *path, struct fuse_file_info *fi)
 {
+	const struct ovl *o = ovl();
 	struct hidden *h = hidden_of(path, NULL);
+	struct file *f;
+	int r = h != NULL ? opening_hidden(o, h, fi->flags, &f)
+			  : opening_path(o, path, fi->flags, &f);
 
-	return h != NULL ? opening_hidden(ovl(), h, fi) : opening_path(ovl(), path, fi);
+	if (r != 0)
+		return r;
+	fi->fh = (uintptr_t)f;
+	fi->keep_cache = h == NULL && o->timeout > 0;
+	fi->direct_io = f->no_size;
+	return 0;
+}
+
+static int created(struct fuse_file_info *fi, int fd)
+{
+	struct file *f;
+	int r = opening_created(ovl(), fd, fi->flags, &f);
+
+	if (r == 0)
+		fi->fh = (uintptr_t)f;
+	return r;
 }
 
 static int create_tmpfile(const char *path, mode_t mode, struct fuse_file_info *fi)
@@ -504,7 +523,7 @@ static int create_tmpfile(const char *path, mode_t mode, struct fuse_file_info *
 
 	if (fd < 0)
 		return fd;
-	r = opening_created(ovl(), fd, fi);
+	r = created(fi, fd);
 	if (r == 0 && (r = files_hide_new(ovl(), name, fd, handle(fi)->ino)) != 0)
 		files_close(ovl(), handle(fi));
 	return r;
@@ -520,7 +539,7 @@ static int ovl_create(const char *path, mode_t mode, struct fuse_file_info *fi)
 	fd = entries_create(ovl(), path, opening_flags(fi->flags), mode, &by);
 	if (fd == -EEXIST && !(fi->flags & O_EXCL))
 		return ovl_open(path, fi);
-	return fd < 0 ? fd : opening_created(ovl(), fd, fi);
+	return fd < 0 ? fd : created(fi, fd);
 }
 
 /* libfuse moves the data from our file to the kernel, and frees the vector. */
