@@ -211,10 +211,15 @@ static struct dir *cache_find(const struct ovl *o, unsigned top, const char *pat
  * A descriptor keeps a file system from being unmounted: of those that are
  * mounted in a lower, which are not ours to hold, none is kept.
  */
+static bool may_keep_part(const struct ovl *o, unsigned layer, dev_t dev)
+{
+	return dev == o->layer[layer].dev;
+}
+
 static bool may_keep(const struct ovl *o, const struct dir *d)
 {
 	for (unsigned i = 0; i < d->nparts; i++)
-		if (d->part[i].dev != o->layer[d->part[i].layer].dev)
+		if (!may_keep_part(o, d->part[i].layer, d->part[i].dev))
 			return false;
 	return o->timeout > 0 && d->nparts <= o->cache->max_fds;
 }
@@ -325,11 +330,11 @@ static int add_part(struct loading *l, int fd, unsigned layer, dev_t dev, unsign
  * Readable where its names are to be read for marks (see whiteout_read_marks), which
  * is worth it for a directory that is kept.
  */
-static int open_part(const struct ovl *o, struct at a, unsigned layer)
+static int open_part(const struct ovl *o, struct at a, unsigned layer, dev_t dev)
 {
 	int fd = -EACCES;
 
-	if (layer + 1 < o->nlayers && o->timeout > 0)
+	if (layer + 1 < o->nlayers && o->timeout > 0 && may_keep_part(o, layer, dev))
 		fd = at_open_quiet(a, O_RDONLY | O_DIRECTORY);
 	return fd == -EACCES ? at_open(a, O_PATH | O_DIRECTORY, 0) : fd;
 }
@@ -338,7 +343,7 @@ static int open_part(const struct ovl *o, struct at a, unsigned layer)
 static int add_dir(const struct ovl *o, struct loading *l, struct at a, unsigned layer,
 		   const struct stat *st, struct marks *m)
 {
-	int r, fd = open_part(o, a, layer);
+	int r, fd = open_part(o, a, layer, st->st_dev);
 
 	*m = (struct marks){0};
 	if (fd < 0)
