@@ -336,26 +336,24 @@ static int copyup_each(void *arg, struct dir *d, unsigned part, const char *name
 	return r;
 }
 
-/*
- * The numbers stay: those of merged directories tell of a path, which is about to change.
- * Nothing is to be copied for a directory that only the upper has, but for one below it that
- * is redirected.
- */
+/* A merged directory's number tells of its path, which is about to change. */
+static int keep_number(const struct ovl *o, struct dir *d)
+{
+	struct at upper = {dir_upper(o, d)->fd, ""};
+	struct stat st;
+	int r = at_stat(upper, &st, 0);
+
+	if (r == 0)
+		r = inodes_store(o, upper, d->ino, &st);
+	return r == 0 ? inodes_mark(o, d) : r;
+}
+
+/* Below a directory that only the upper has there may be one that is redirected. */
 int copyup_tree(const struct ovl *o, struct dir **dp)
 {
-	struct part *upper;
-	struct stat st;
 	int r = (*dp)->nparts == 0 ? -EBUSY : copyup_dir(o, dp);
 
-	if (r != 0)
-		return r;
-	if ((*dp)->pure)
-		return readdir_each(o, *dp, copyup_each, &o);
-	upper = dir_upper(o, *dp);
-	r = at_stat((struct at){upper->fd, ""}, &st, 0);
-	if (r == 0)
-		r = inodes_store(o, (struct at){upper->fd, ""}, (*dp)->ino, &st);
-	if (r == 0)
-		r = inodes_mark(o, *dp);
+	if (r == 0 && !(*dp)->pure)
+		r = keep_number(o, *dp);
 	return r == 0 ? readdir_each(o, *dp, copyup_each, &o) : r;
 }

@@ -347,6 +347,7 @@ fresh_dir_over_lower_dir() {
 	assert_equal "$(ls "$MNT/d/inner")" other
 }
 
+names_and_numbers() { (cd "$1" && find . -printf '%p %i\n' | sort); }
 @test "redirect_dir=off: a redirected directory below a new one moves with all it shows" {
 	local before
 	mkdir -p "$LOW/a/inner/sub" "$LOW/b"
@@ -355,12 +356,12 @@ fresh_dir_over_lower_dir() {
 	mkdir -p "$MNT/b/new/new"
 	mv "$MNT/a/inner" "$MNT/b/new/new/inner"
 	overlay_remount -o redirect_dir=off
-	before=$(cd "$MNT/b" && find . -printf '%p %i\n' | sort)
+	before=$(names_and_numbers "$MNT/b")
 	mv "$MNT/b" "$MNT/d"
-	assert_equal "$(cd "$MNT/d" && find . -printf '%p %i\n' | sort)" "$before"
+	assert_equal "$(names_and_numbers "$MNT/d")" "$before"
 	assert_content "$MNT/d/new/new/inner/sub/file" kept
 	overlay_remount
-	assert_equal "$(cd "$MNT/d" && find . -printf '%p %i\n' | sort)" "$before"
+	assert_equal "$(names_and_numbers "$MNT/d")" "$before"
 	assert_content "$MNT/d/new/new/inner/file" kept
 }
 
