@@ -36,8 +36,10 @@ for_both() {
 ovl() { timeout 60 "${ME[@]}" "$OVERLAYFS" "$@" 3>&-; }
 me() { "${ME[@]}" "$@"; }
 
-# In the background, into $T/run/out; its process is $RUN.
+# In the background, into $T/run/out; its process is $RUN. What an earlier one wrote is gone before
+# it starts, so that nobody takes that for this one's.
 ovl_background() {
+	: >"$T/run/out"
 	env --default-signal=HUP,INT,QUIT "${ME[@]}" "$OVERLAYFS" "$@" </dev/null >"$T/run/out" 2>&1 3>&- 4>&- &
 	RUN=$!
 }
