@@ -84,7 +84,7 @@ static int read_marks(struct at a, struct marks *m)
 		fd = at_open(a, O_PATH | O_DIRECTORY, 0);
 	if (fd < 0)
 		return fd;
-	r = whiteout_read_marks(fd, true, m);
+	r = whiteout_read_marks(fd, true, NULL, m);
 	close(fd);
 	return r;
 }

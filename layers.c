@@ -11,9 +11,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -106,8 +108,10 @@ int layers_init(struct ovl *o)
 
 static void dir_free(struct dir *d)
 {
-	for (unsigned i = 0; i < d->nparts; i++)
+	for (unsigned i = 0; i < d->nparts; i++) {
+		free(d->part[i].names);
 		close(d->part[i].fd);
+	}
 	free(d->path);
 	free(d->lower_path);
 	free(d);
@@ -305,7 +309,8 @@ struct loading {
 	size_t room;
 };
 
-static int add_part(struct loading *l, int fd, unsigned layer, dev_t dev, unsigned flags)
+static int add_part(struct loading *l, int fd, unsigned layer, dev_t dev, unsigned flags,
+		    struct name_set *names)
 {
 	if (l->d->nparts == l->room) {
 		size_t room = l->room == 0 ? 2 : l->room * 2;
@@ -313,6 +318,7 @@ static int add_part(struct loading *l, int fd, unsigned layer, dev_t dev, unsign
 
 		if (d == NULL) {
 			close(fd);
+			free(names);
 			return -ENOMEM;
 		}
 		l->d = d;
@@ -322,6 +328,7 @@ static int add_part(struct loading *l, int fd, unsigned layer, dev_t dev, unsign
 	l->d->part[l->d->nparts].layer = layer;
 	l->d->part[l->d->nparts].dev = dev;
 	l->d->part[l->d->nparts].flags = flags;
+	l->d->part[l->d->nparts].names = names;
 	l->d->nparts++;
 	return 0;
 }
@@ -339,23 +346,40 @@ static int open_part(const struct ovl *o, struct at a, unsigned layer, dev_t dev
 	return fd == -EACCES ? at_open(a, O_PATH | O_DIRECTORY, 0) : fd;
 }
 
+/*
+ * Whether an open directory can be read, and knows each name in one form only: in
+ * those of a few file systems upper and lower case can be the same.
+ */
+static bool tells_names_apart(int fd)
+{
+	int flags;
+
+	if (ioctl(fd, FS_IOC_GETFLAGS, &flags) == -1)
+		return errno == ENOTTY;
+	return !(flags & FS_CASEFOLD_FL);
+}
+
 /* Open a directory of a layer, read its marks and add it. */
 static int add_dir(const struct ovl *o, struct loading *l, struct at a, unsigned layer,
 		   const struct stat *st, struct marks *m)
 {
 	int r, fd = open_part(o, a, layer, st->st_dev);
+	struct name_set *names = NULL;
 
 	*m = (struct marks){0};
 	if (fd < 0)
 		return fd;
-	r = whiteout_read_marks(fd, layer + 1 < o->nlayers, m);
+	if (o->layer[layer].lists && layer + 1 < o->nlayers && tells_names_apart(fd))
+		names = name_set_new(st->st_size);
+	r = whiteout_read_marks(fd, layer + 1 < o->nlayers, names, m);
 	if (r != 0) {
+		free(names);
 		close(fd);
 		return r;
 	}
 	if (is_upper(o, layer) && (st->st_mode & S_ISGID))
 		m->flags |= PART_SETGID;
-	r = add_part(l, fd, layer, st->st_dev, m->flags);
+	r = add_part(l, fd, layer, st->st_dev, m->flags, names);
 	if (r != 0)
 		free(m->redirect);
 	return r;
@@ -379,7 +403,7 @@ static int add_redirected(const struct ovl *o, struct loading *l, unsigned top, 
 		struct part *p = &d->part[i];
 		int fd = fcntl(p->fd, F_DUPFD_CLOEXEC, 0);
 
-		r = fd == -1 ? -errno : add_part(l, fd, p->layer, p->dev, p->flags);
+		r = fd == -1 ? -errno : add_part(l, fd, p->layer, p->dev, p->flags, NULL);
 	}
 	dir_put(o, d);
 	return r;
@@ -413,9 +437,12 @@ enum found { FOUND_NOTHING, FOUND_STOP, FOUND_OTHER, FOUND_DIR, FOUND_SELF };
 static int look(const struct ovl *o, const struct dir *d, struct part *p, const char *name,
 		struct stat *st, enum found *what)
 {
-	int r = at_stat((struct at){p->fd, name}, st, stat_flags(o, p->layer));
+	int r;
 
 	*what = FOUND_NOTHING;
+	if (p->names != NULL && !name_set_may_have(p->names, name))
+		return 0;
+	r = at_stat((struct at){p->fd, name}, st, stat_flags(o, p->layer));
 	if (r == -ENOENT) {
 		r = whiteout_beside(p, name);
 		if (r == 1)

@@ -21,8 +21,12 @@
 
 #include "at.h"
 #include "copy.h"
+#include "name_set.h"
 
 struct filter;
+
+/* The layers do not change. */
+#define TIMEOUT_NEVER 1e9
 
 enum whiteout_format { WHITEOUT_WH, WHITEOUT_CHARDEV, WHITEOUT_XATTR };
 
@@ -33,6 +37,7 @@ struct layer {
 	ino_t ino;
 	uint64_t fsid; /* names the file system also after a reboot, see stack.c */
 	char *path;    /* absolute, for messages */
+	bool lists;    /* what a listing does not show is not there, and stays so */
 };
 
 /*
@@ -53,7 +58,7 @@ struct ovl {
 	bool squash;
 	uid_t squash_uid; /* (uid_t)-1: as it is */
 	gid_t squash_gid;
-	double timeout; /* seconds; 0: nothing may be stale */
+	double timeout; /* seconds; 0: nothing may be stale; TIMEOUT_NEVER */
 	enum whiteout_format format;
 	dev_t self_dev; /* our own mount; 0 while it is not known */
 	struct stat work_st;
@@ -83,6 +88,7 @@ struct part {
 	unsigned layer;
 	dev_t dev;
 	_Atomic unsigned flags;
+	struct name_set *names; /* what may be in it, or NULL: ask */
 };
 
 /*

@@ -380,7 +380,7 @@ void options_parse(struct options *opt, int argc, char *argv[])
 	char *rest[3];
 	int nrest = 0;
 
-	*opt = (struct options){.timeout = 1e9,
+	*opt = (struct options){.timeout = TIMEOUT_NEVER,
 				.redirect_dir = true,
 				.squash_uid = (uid_t)-1,
 				.squash_gid = (gid_t)-1,

@@ -44,7 +44,7 @@ bool share_new(const struct target *t, struct dir *d)
 	struct marks m = {0};
 	bool marked;
 
-	if (up == NULL || !d->pure || whiteout_read_marks(up->fd, true, &m) != 0)
+	if (up == NULL || !d->pure || whiteout_read_marks(up->fd, true, NULL, &m) != 0)
 		return false;
 	marked = m.opaque || m.redirect != NULL;
 	free(m.redirect);

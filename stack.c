@@ -13,9 +13,11 @@
 #include <string.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <linux/capability.h>
+#include <linux/magic.h>
 
 #include "files.h"
 #include "inodes.h"
@@ -202,6 +204,25 @@ static void open_work(struct ovl *o, struct options *opt)
 	exit(1);
 }
 
+/*
+ * Whether a directory's listing has all names by which the file system finds
+ * something in it. Network file systems and FUSE need not, XFS can be made to
+ * ignore case.
+ */
+static bool lists_all(int fd)
+{
+	static const unsigned long those[] = {EXT4_SUPER_MAGIC, BTRFS_SUPER_MAGIC,
+					      F2FS_SUPER_MAGIC, TMPFS_MAGIC,
+					      SQUASHFS_MAGIC,	EROFS_SUPER_MAGIC_V1};
+	struct statfs fs;
+
+	if (fstatfs(fd, &fs) == 0)
+		for (size_t i = 0; i < sizeof(those) / sizeof(those[0]); i++)
+			if ((unsigned long)fs.f_type == those[i])
+				return true;
+	return false;
+}
+
 /* A file system without an id is known by the lowest layer on it, counted from below. */
 static void name_file_systems(struct ovl *o)
 {
@@ -221,6 +242,8 @@ static void open_layers(struct ovl *o, struct options *opt)
 		err(1, NULL);
 	for (unsigned i = 0; i < opt->nlower; i++)
 		open_layer(&o->layer[o->nlayers - opt->nlower + i], "lowerdir", opt->lower[i]);
+	for (unsigned i = o->writable ? 1 : 0; i < o->nlayers; i++)
+		o->layer[i].lists = opt->timeout >= TIMEOUT_NEVER && lists_all(o->layer[i].fd);
 	if (opt->upper != NULL) {
 		open_layer(&o->layer[0], "upperdir", opt->upper);
 		check_upper(&o->layer[0], opt->upper);

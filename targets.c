@@ -354,7 +354,7 @@ int targets_open(struct target *t, enum target_mode mode)
 			    .redirect_dir = true,
 			    .squash_uid = (uid_t)-1,
 			    .squash_gid = (gid_t)-1,
-			    .timeout = 1e9,
+			    .timeout = TIMEOUT_NEVER,
 			    .format = t->session != NULL && t->work != NULL ? WHITEOUT_XATTR
 									    : WHITEOUT_WH,
 			    .privileged = stack_capable(CAP_CHOWN),

@@ -61,18 +61,26 @@ int whiteout_beside(const struct part *p, const char *name)
 	return r == 0 ? 1 : r == -ENOENT ? 0 : r;
 }
 
+struct seeing {
+	struct marks *m;
+	struct name_set *names;
+};
+
 static int see_name(void *arg, const char *name, unsigned char type, ino_t ino)
 {
-	struct marks *m = arg;
+	struct seeing *s = arg;
+	bool reserved = layers_reserved(name);
 
 	(void)type;
 	(void)ino;
-	if (!layers_reserved(name))
+	if (s->names != NULL)
+		name_set_add(s->names, reserved ? name + strlen(WHITEOUT_PREFIX) : name);
+	if (!reserved)
 		return 0;
 	if (strcmp(name, WHITEOUT_OPAQUE) == 0)
-		m->opaque = true;
+		s->m->opaque = true;
 	else if (strncmp(name, ".wh..wh.", 8) != 0)
-		m->flags |= PART_WHITEOUTS;
+		s->m->flags |= PART_WHITEOUTS;
 	return 0;
 }
 
@@ -139,7 +147,7 @@ static int see_attrs(struct at dir, struct marks *m)
 	return r;
 }
 
-int whiteout_read_marks(int fd, bool middle, struct marks *m)
+int whiteout_read_marks(int fd, bool middle, struct name_set *names, struct marks *m)
 {
 	struct stat st;
 	int r;
@@ -147,7 +155,9 @@ int whiteout_read_marks(int fd, bool middle, struct marks *m)
 	*m = (struct marks){0};
 	r = see_attrs((struct at){fd, ""}, m);
 	if (r == 0 && middle) {
-		r = at_list(fd, see_name, m);
+		struct seeing s = {m, names};
+
+		r = at_list(fd, see_name, &s);
 		if (r == -EBADF) { /* may be entered but not read: ask name by name */
 			m->flags |= PART_WHITEOUTS;
 			m->opaque |= at_stat((struct at){fd, WHITEOUT_OPAQUE}, &st, 0) == 0;
@@ -451,7 +461,7 @@ static int each_name(int fd, int (*each)(void *, const char *, unsigned char, in
 {
 	struct part p = {.fd = at_open((struct at){fd, "."}, O_RDONLY | O_DIRECTORY, 0)};
 	struct marks m;
-	int r = p.fd < 0 ? p.fd : whiteout_read_marks(p.fd, false, &m);
+	int r = p.fd < 0 ? p.fd : whiteout_read_marks(p.fd, false, NULL, &m);
 
 	if (r == 0) {
 		p.flags = m.flags;

@@ -31,9 +31,10 @@ struct marks {
 
 /*
  * Read the marks of a directory. middle: there is a layer below, so it is read
- * for `.wh.` files too. fd as in struct part.
+ * for `.wh.` files too, and the names that it has or hides are added to names
+ * unless that is NULL. fd as in struct part.
  */
-int whiteout_read_marks(int fd, bool middle, struct marks *m);
+int whiteout_read_marks(int fd, bool middle, struct name_set *names, struct marks *m);
 
 /* Whether st, found as name in part p, is itself a whiteout. */
 bool whiteout_is(const struct part *p, const char *name, const struct stat *st);

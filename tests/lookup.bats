@@ -414,6 +414,36 @@ teardown() { tree_end; }
 	umount "$LOW/mounted"
 }
 
+# asked TRACE: how often a layer was asked for a name that begins with "only".
+asked() { grep -c '"only' "$1"; }
+
+@test "lower directories that do not have a name are not asked for it, unless case is ignored there" {
+	need root
+	need command strace
+	mount -t tmpfs tmpfs "$LOW"
+	mkdir -p "$LOW"/{1,2,3,4}/d
+	touch "$LOW"/{1,2,3,4}/d/common "$LOW"/4/d/only{1..50} "$LOW/1/d/.wh.only1"
+	mknod "$LOW/2/d/only2" c 0 0
+	LOWERS=("$LOW"/{1,2,3,4})
+	DAEMON_AS=(env "ASAN_OPTIONS=${ASAN_OPTIONS:-}:detect_leaks=0" strace -f -qq -e "trace=%%stat,ioctl"
+		-o "$T/run/trace")
+	overlay_mount
+	stat "$MNT/d/only"{3..50} >/dev/null
+	assert_equal "$(sysc lstat "$MNT/d/only1") $(sysc lstat "$MNT/d/only2")" 'ENOENT ENOENT'
+	overlay_umount
+	# The upper and the last lower, and a few that the others are not sure of.
+	(("$(asked "$T/run/trace")" < 160)) || fail "asked $(asked "$T/run/trace") times"
+	DAEMON_AS+=(-e inject=ioctl:retval=0:poke_exit=@arg3=00000040) # FS_CASEFOLD_FL
+	overlay_mount
+	stat "$MNT/d/only"{3..50} >/dev/null
+	overlay_umount
+	DAEMON_AS=()
+	(("$(asked "$T/run/trace")" >= 48 * 4)) || fail "asked $(asked "$T/run/trace") times"
+	lowers_unchanged || fail 'a lower was changed'
+	for i in 1 2 3 4; do lower_may_change "$LOW/$i"; done
+	umount "$LOW"
+}
+
 @test "lower directories that may be entered but not read are merged by name" {
 	need root
 	LOWERS=("$LOW" "$LOW2")
