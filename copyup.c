@@ -42,11 +42,7 @@ static int stage_file(const struct ovl *o, struct at from, struct at to, struct 
 		st->st_mtim.tv_nsec = UTIME_NOW;
 	if (r == 0)
 		r = inodes_store(o, to, ino, &origin);
-	if (r == 0)
-		r = copy_meta(from, to, st);
-	if (r != 0)
-		work_discard(o, to);
-	return r;
+	return r == 0 ? copy_meta(from, to, st) : r;
 }
 
 /* Directories. */
@@ -167,10 +163,10 @@ static int place_copy(const struct ovl *o, struct dir *d, struct entry *e, bool 
 		r = inodes_index_add(o, e->ino, staged, &origin);
 	if (r == 0)
 		r = inodes_index_note(o, e);
-	if (r == 0 && (r = work_place(staged, to)) != 0) {
+	if (r == 0 && (r = work_place(staged, to)) != 0)
 		inodes_index_keep(o, e);
+	if (r != 0)
 		work_discard(o, staged);
-	}
 	if (r == 0 && (several || e->indexed))
 		r = inodes_index_take(o, e->ino, &origin);
 	if (r == 0)

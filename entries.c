@@ -232,16 +232,24 @@ static int link_into(const struct ovl *o, struct dir *d, struct at file, const c
 	return r;
 }
 
-int entries_link_bare(const struct ovl *o, struct at file, const char *path)
+int entries_link_bare(const struct ovl *o, struct at file, uint64_t ino, const char *path)
 {
+	struct stat st;
 	struct dir *d;
 	const char *name;
 	int r = parent_for(o, path, &d, &name);
 
-	if (r == 0) {
-		r = link_into(o, d, file, name);
-		dir_put(o, d);
+	if (r != 0)
+		return r;
+	r = at_stat(file, &st, 0);
+	if (r == 0 && ino != inodes_identity(o, &st)) {
+		r = inodes_mark(o, d);
+		if (r == 0)
+			r = inodes_keep(o, &st, ino); /* with no name left it was forgotten */
 	}
+	if (r == 0)
+		r = link_into(o, d, file, name);
+	dir_put(o, d);
 	return r;
 }
 
@@ -327,6 +335,7 @@ int entries_rmdir(const struct ovl *o, const char *path)
 {
 	struct dir *parent, *d;
 	const char *name;
+	struct stat st;
 	int r;
 
 	r = entries_dir(o, path, &parent, &name);
@@ -339,6 +348,9 @@ int entries_rmdir(const struct ovl *o, const char *path)
 			r = copyup_dir(o, &parent);
 		if (r == 0)
 			r = remove_dir(o, parent, d, name);
+		if (r == 0 && dir_upper(o, d) != NULL &&
+		    at_stat((struct at){dir_upper(o, d)->fd, ""}, &st, 0) == 0)
+			inodes_gone(o, &st);
 		dir_put(o, d);
 	}
 	if (r == 0)

@@ -31,9 +31,9 @@ int entries_mkdir(const struct ovl *o, const char *path, mode_t mode, const stru
 int entries_symlink(const struct ovl *o, const char *target, const char *path,
 		    const struct caller *by);
 
-/* A further name for the file of entry e, which is copied up, or for a bare one. */
+/* A further name for the file of entry e, which is copied up, or for a bare one of number ino. */
 int entries_link(const struct ovl *o, struct entry *e, const char *path);
-int entries_link_bare(const struct ovl *o, struct at file, const char *path);
+int entries_link_bare(const struct ovl *o, struct at file, uint64_t ino, const char *path);
 
 /* e: an entry that exists. */
 int entries_unlink(const struct ovl *o, struct entry *e);

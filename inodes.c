@@ -280,7 +280,7 @@ static void forget(const struct ovl *o, ino_t upper)
 
 void inodes_gone(const struct ovl *o, const struct stat *st)
 {
-	if (st->st_nlink > 1 || o->inodes->nnumbers == 0)
+	if ((!S_ISDIR(st->st_mode) && st->st_nlink > 1) || o->inodes->nnumbers == 0)
 		return;
 	pthread_rwlock_wrlock(&o->inodes->lock);
 	forget(o, st->st_ino);

@@ -87,7 +87,10 @@ int inodes_refresh_origin(struct at a, mode_t mode, const struct stat *st);
 /* Say that the upper directory may hold entries that carry a number. */
 int inodes_mark(const struct ovl *o, struct dir *d);
 
-/* An upper file's last name is gone: forget what memory holds of it. */
+/*
+ * A name of an upper file is gone, or goes: forget what memory holds of the file
+ * if it was the last, as another file may get its inode.
+ */
 void inodes_gone(const struct ovl *o, const struct stat *st);
 
 /*

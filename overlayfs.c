@@ -61,7 +61,7 @@ static struct file *handle(const struct fuse_file_info *fi)
 /* Of a file without a name; NULL when it has one, or is meant by a plain handle. */
 static struct hidden *hidden_of(const char *path, const struct fuse_file_info *fi)
 {
-	if (wire_hidden() != NULL)
+	if (wire_hidden() != NULL && (path == NULL || strcmp(path, "/") == 0))
 		return wire_hidden();
 	return fi != NULL ? handle(fi)->hidden : files_hidden(ovl(), path);
 }
@@ -404,7 +404,9 @@ static int ovl_link(const char *from, const char *to)
 
 	if (h != NULL) {
 		r = copyup_hidden(ovl(), h);
-		return r != 0 ? r : entries_link_bare(ovl(), (struct at){h->file.fd, ""}, to);
+		if (r == 0)
+			r = entries_link_bare(ovl(), (struct at){h->file.fd, ""}, h->file.ino, to);
+		return r;
 	}
 	r = layers_lookup(ovl(), from, &e);
 	if (r != 0)

@@ -187,7 +187,7 @@ static int move_over(const struct ovl *o, struct end *from, struct end *to)
 
 static int move_to(const struct ovl *o, struct end *from, struct end *to)
 {
-	bool was, over = to->e.part >= 0 && !isdir(to);
+	bool was, over = to->e.part >= 0;
 	int r = prepare(o, from, to);
 
 	if (r == 0 && to->e.part < 0)

@@ -22,6 +22,7 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include "inodes.h"
 #include "whiteout.h"
 
 static int make_dir(int at, const char *path, int *fd)
@@ -231,9 +232,12 @@ int work_fits(const struct ovl *o, off_t size)
 
 void work_discard(const struct ovl *o, struct at staged)
 {
-	int r = at_remove_tree(staged);
+	struct stat st;
+	int r = at_stat(staged, &st, 0);
 
-	(void)o;
+	if (r == 0)
+		inodes_gone(o, &st);
+	r = at_remove_tree(staged);
 	if (r != 0)
 		syslog(LOG_WARNING, "cannot remove %s from the work directory: %s", staged.name,
 		       strerror(-r));

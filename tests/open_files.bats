@@ -688,3 +688,30 @@ removed_directory() {
 	END
 	no_hidden_files
 }
+
+@test "a file that is given a name again by its descriptor keeps its number" {
+	mkdir "$LOW/a" "$LOW/b" "$LOW/c"
+	echo data >"$LOW/a/f"
+	mkfifo "$LOW/a/p"
+	ln -s f "$LOW/a/l"
+	ln "$LOW"/a/* "$LOW/b"
+	overlay_mount
+	py "$MNT" <<-'END'
+		import os, sys
+		from ovl import *
+		os.chdir(sys.argv[1])
+		for name in 'f', 'p', 'l':
+		    fd = os.open('a/' + name, os.O_RDONLY if name == 'f' else os.O_PATH | os.O_NOFOLLOW)
+		    number = os.fstat(fd).st_ino
+		    os.unlink('a/' + name)
+		    linkat_fd(fd, 'c/' + name)
+		    for st in os.fstat(fd), os.lstat('c/' + name), os.lstat('b/' + name):
+		        equal((st.st_ino, st.st_nlink), (number, 2))
+		    os.close(fd)
+		    equal([e.inode() for e in os.scandir('c') if e.name == name], [number])
+	END
+	overlay_remount
+	for name in f p l; do
+		assert_equal "$(stat -c %i "$MNT/c/$name")" "$(stat -c %i "$MNT/b/$name")"
+	done
+}

@@ -465,6 +465,19 @@ class Generator:
     def make_flink(self, who):
         return "flink", self.slot(who), self.based(who, self.new())
 
+    def make_relink(self, who):
+        """A file that is open gets a new name after it has lost one; mostly it has others."""
+        files = [e for e in self.entries if e[1] == stat.S_IFREG]
+        several = [e[0] for e in files if e[2].st_nlink > 1]
+        path = (None, self.rng.choice(several) if several else self.existing(stat.S_IFREG))
+        slot, new = self.rng.randrange(SLOTS), (None, self.new())
+        ops = [("unlink", path), ("flink", slot, new), ("fstat", slot), ("close", slot),
+               ("lstat", new)]
+        if self.rng.random() < 0.5:
+            ops.insert(1, ("chmod", (None, self.existing(stat.S_IFREG)), self.mode()))
+        self.queue += [(who, None, op) for op in ops]
+        return "open", path, slot, self.rng.choice([os.O_RDONLY, os.O_RDWR]), 0
+
     def make_rename(self, who):
         rng = self.rng
         kinds = rng.choice([(), (stat.S_IFDIR,), (stat.S_IFREG,)])
@@ -582,7 +595,7 @@ WEIGHTS = {
     "fallocate": 1.5, "copy_range": 1.5, "sendfile": 0.7, "fdlist": 1.5, "mmap_write": 2,
     "mmap_read": 1.5, "look": 12, "save": 3, "append": 3, "replace": 2, "truncate": 2, "chmod": 3,
     "chown": 1.5, "utimens": 3, "setxattr": 3, "removexattr": 1.5, "mkdir": 4, "rmdir": 2,
-    "remove_tree": 1.5, "unlink": 5, "mknod": 1.5, "symlink": 2, "link": 4, "flink": 1,
+    "remove_tree": 1.5, "unlink": 5, "mknod": 1.5, "symlink": 2, "link": 4, "flink": 1, "relink": 0.5,
     "rename": 9, "umask": 0.3, "reserved": 0.8,
     "map": 1, "map_use": 3, "list_half": 0.8, "list_seek": 0.5, "lock": 1, "contend": 0.5, "direct": 1,
     "exec": 1,

@@ -359,7 +359,8 @@ def op_makedirs(t, path):
 
 
 def _map(fd, private, write):
-    size = os.fstat(fd).st_size
+    st = os.fstat(fd)
+    size = 4096 if stat.S_ISDIR(st.st_mode) else st.st_size  # what a directory has is its own affair
     if size == 0 or size > MAX_READ:
         return None
     prot = mmap.PROT_READ | (mmap.PROT_WRITE if write else 0)

@@ -2,6 +2,10 @@
 /* Inode numbers, and the index of files with several names. */
 #include "unit.h"
 
+#include "copyup.h"
+#include "entries.h"
+#include "rename.h"
+
 static uint64_t number(const struct ovl *o, const char *path)
 {
 	struct entry e;
@@ -60,6 +64,54 @@ static void test_index(const struct ovl *o)
 	entry_done(o, &e);
 }
 
+/* What the next file that gets the inode would have. */
+static uint64_t next_number(const struct ovl *o, const struct stat *st)
+{
+	struct entry e = {.part = 0, .upper = true, .st = *st, .at = {o->layer[0].fd, "own"}};
+	struct dir *d;
+
+	if (layers_dir(o, "", &d) != 0)
+		return 0;
+	e.dir = d;
+	e.st.st_mode = S_IFREG | 0644;
+	inodes_entry_number(o, &e);
+	dir_put(o, d);
+	return e.ino;
+}
+
+/* A directory that is copied up, and whose number is in memory only. */
+static struct stat keep_dir(const struct ovl *o, const char *path)
+{
+	struct dir *d;
+	struct stat st = {0};
+
+	if (layers_dir(o, path, &d) != 0)
+		return st;
+	if (copyup_dir(o, &d) == 0 && at_stat((struct at){dir_upper(o, d)->fd, ""}, &st, 0) == 0)
+		inodes_keep(o, &st, 0x4321);
+	dir_put(o, d);
+	layers_drop(o, path);
+	return st;
+}
+
+static void test_memory(const struct ovl *o)
+{
+	struct at staged = {o->workfd, "#test"};
+	struct stat st = keep_dir(o, "/removed");
+
+	ok(number(o, "/removed") == 0x4321, "a number in memory counts");
+	ok(entries_rmdir(o, "/removed") == 0 && next_number(o, &st) == inodes_identity(o, &st),
+	   "it goes with its directory");
+	st = keep_dir(o, "/over");
+	ok(rename_entry(o, "/d", "/over", 0) == 0 && next_number(o, &st) == inodes_identity(o, &st),
+	   "and with one that another is renamed over");
+	close(at_open(staged, O_WRONLY | O_CREAT | O_EXCL, 0644));
+	at_stat(staged, &st, 0);
+	inodes_keep(o, &st, 0x4321);
+	work_discard(o, staged);
+	ok(next_number(o, &st) == inodes_identity(o, &st), "and with a copy that is given up");
+}
+
 int main(void)
 {
 	struct ovl o;
@@ -69,6 +121,8 @@ int main(void)
 	make_dir("a");
 	make_dir("a/d");
 	make_dir("a/was");
+	make_dir("a/removed");
+	make_dir("a/over");
 	make_dir("u/moved");
 	make_file("a/f");
 	make_file("a/d/f");
@@ -85,6 +139,7 @@ int main(void)
 	stack_begin(&o, WHITEOUT_WH);
 	test_numbers(&o);
 	test_index(&o);
+	test_memory(&o);
 	stack_end(&o);
 	stack_begin(&o, WHITEOUT_WH);
 	ok(links(&o, "/two") == 1, "the index is read again at the next start");
