@@ -19,8 +19,10 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <linux/filter.h>
@@ -167,11 +169,54 @@ int proot_exec(const struct sandbox *s, char *argv[])
 	for (unsigned i = 0; i < count; i++)
 		all[n++] = argv[i];
 	r = filter_calls();
-	if (r == 0)
+	if (r == 0 && ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0 && raise(SIGSTOP) == 0)
 		execvp("proot", all);
 	r = r == 0 ? -errno : r;
 	free(all);
 	return r;
+}
+
+/* The start. */
+
+/* Let go of proot and of the process that it has just made. */
+static int leave(pid_t proot, pid_t child)
+{
+	int fd = (int)syscall(SYS_pidfd_open, child, 0);
+
+	while (waitpid(child, NULL, __WALL) == -1 && errno == EINTR)
+		;
+	ptrace(PTRACE_DETACH, child, NULL, NULL);
+	ptrace(PTRACE_DETACH, proot, NULL, NULL);
+	return fd;
+}
+
+int proot_follow(pid_t proot)
+{
+	const long options = PTRACE_O_TRACEEXEC | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |
+			     PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL;
+	unsigned long child, signal;
+	bool first = true;
+	siginfo_t info;
+	int status, event;
+
+	for (;;) {
+		/* Its end is not taken from the caller. */
+		while (waitid(P_PID, (id_t)proot, &info, WEXITED | WSTOPPED | WNOWAIT) == -1)
+			if (errno != EINTR)
+				return -1;
+		if (info.si_code != CLD_TRAPPED && info.si_code != CLD_STOPPED)
+			return -1;
+		waitpid(proot, &status, 0);
+		event = status >> 16;
+		if (event != 0 && event != PTRACE_EVENT_EXEC &&
+		    ptrace(PTRACE_GETEVENTMSG, proot, NULL, &child) == 0)
+			return leave(proot, (pid_t)child);
+		if (first)
+			ptrace(PTRACE_SETOPTIONS, proot, NULL, options);
+		signal = first || event != 0 ? 0 : (unsigned long)WSTOPSIG(status);
+		ptrace(PTRACE_CONT, proot, NULL, signal);
+		first = false;
+	}
 }
 
 /* The end. */
@@ -204,24 +249,6 @@ static bool kill_traced(DIR *proc, pid_t pid)
 	return any;
 }
 
-/* A descriptor of the command itself, proot's first child; -1 while there is none. */
-static int open_command(pid_t proot)
-{
-	char path[64];
-	long pid = 0;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%ld/task/%ld/children", (long)proot, (long)proot);
-	f = fopen(path, "re");
-	if (f == NULL)
-		return -1;
-	// NOLINTNEXTLINE(cert-err34-c): the kernel wrote it
-	if (fscanf(f, "%ld", &pid) != 1)
-		pid = 0;
-	fclose(f);
-	return pid == 0 ? -1 : (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
-}
-
 /* Linux 6.15. Older headers do not have it. */
 struct info {
 	uint64_t mask, cgroup;
@@ -247,30 +274,18 @@ static int ended_by(int pidfd)
 	return 0;
 }
 
-/* Until the caller or the command has ended. Returns a descriptor of the latter, or -1. */
-static int wait_for_end(pid_t proot, int life)
+pid_t proot_guard(pid_t proot, int command, int life, int other)
 {
-	struct pollfd p[2] = {{.fd = life, .events = POLLIN}, {.fd = -1, .events = POLLIN}};
-
-	while (p[0].revents == 0 && p[1].revents == 0) {
-		if (p[1].fd == -1)
-			p[1].fd = open_command(proot);
-		poll(p, 2, p[1].fd == -1 ? 5 : -1);
-	}
-	return p[1].fd;
-}
-
-pid_t proot_guard(pid_t proot, int life, int other)
-{
+	struct pollfd ends[2] = {{.fd = life, .events = POLLIN}, {.fd = command, .events = POLLIN}};
 	pid_t pid = fork();
-	int command, signal;
+	int signal;
 	DIR *proc;
 
 	if (pid != 0)
 		return pid;
 	close(other);
 	setsid();
-	command = wait_for_end(proot, life);
+	poll(ends, 2, -1);
 	proc = opendir("/proc");
 	for (int i = 0; proc != NULL && i < 1000 && kill_traced(proc, proot); i++)
 		poll(NULL, 0, 1); /* they take a moment to die */

@@ -387,13 +387,13 @@ static ssize_t read_all(int fd, void *buf, size_t size)
 	return n;
 }
 
-static int guard(struct sandbox *s, pid_t proot)
+static int guard(struct sandbox *s, pid_t proot, int command)
 {
 	int life[2];
 
 	if (pipe2(life, O_CLOEXEC) == -1)
 		return -1;
-	s->monitor = proot_guard(proot, life[0], life[1]);
+	s->monitor = proot_guard(proot, command, life[0], life[1]);
 	close(life[0]);
 	s->life = life[1];
 	return s->monitor == -1 ? -1 : 0;
@@ -402,7 +402,7 @@ static int guard(struct sandbox *s, pid_t proot)
 pid_t sandbox_spawn(struct sandbox *s, char *argv[], int *status)
 {
 	struct failure f;
-	int pids[2], errors[2];
+	int pids[2], errors[2], command = -1;
 	pid_t helper, pid = -1;
 
 	*status = 125;
@@ -422,6 +422,8 @@ pid_t sandbox_spawn(struct sandbox *s, char *argv[], int *status)
 	if (helper != -1)
 		while (waitpid(helper, NULL, 0) == -1 && errno == EINTR)
 			;
+	if (pid != -1 && s->kind == SANDBOX_PROOT)
+		command = proot_follow(pid);
 	if (read_all(errors[0], &f, sizeof(f)) == sizeof(f)) {
 		*status = explain(s, argv, &f);
 		if (pid != -1)
@@ -430,11 +432,13 @@ pid_t sandbox_spawn(struct sandbox *s, char *argv[], int *status)
 	}
 	close(pids[0]);
 	close(errors[0]);
-	if (pid != -1 && s->kind == SANDBOX_PROOT && guard(s, pid) != 0) {
+	if (pid != -1 && s->kind == SANDBOX_PROOT && guard(s, pid, command) != 0) {
 		warn("proot");
 		kill(pid, SIGKILL);
 		waitpid(pid, NULL, 0);
-		return -1;
+		pid = -1;
 	}
+	if (command != -1)
+		close(command);
 	return pid;
 }

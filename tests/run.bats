@@ -666,6 +666,13 @@ P
 	run -$((128 + signal)) ovl run --sandbox proot --discard sh -c 'kill -TERM $$'
 	run -255 ovl run --sandbox proot --discard sh -c 'exit 255'
 	run -7 ovl run --sandbox proot --discard sh -c 'sleep 100 & exit 7'
+	# However short it is: one that has no library to load and no paths to be changed.
+	mkdir "$T/bin"
+	printf '#!/bin/sh\nsh -c "kill -TERM \$\$"\nexit 255\n' >"$T/bin/proot"
+	chmod +x "$T/bin/proot"
+	for _ in {1..10}; do
+		PATH=$T/bin:$PATH run -$((128 + signal)) ovl run --sandbox proot --discard true
+	done
 	assert_nothing_left
 }
 
