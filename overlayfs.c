@@ -101,8 +101,9 @@ static int find_upper(const char *path, const struct fuse_file_info *fi, struct 
 /* Attributes. */
 
 /*
- * A file without a name has those links that are left, and changed when the last
- * one went. libfuse takes one off for the hidden name, which it believes to be there.
+ * A file without a name has those links that are left, and changed when the last one
+ * went. Asked for them, libfuse takes one off for the hidden name, which it believes to
+ * be there.
  */
 static void present_hidden(const struct hidden *h, struct stat *st)
 {
@@ -110,7 +111,8 @@ static void present_hidden(const struct hidden *h, struct stat *st)
 		st->st_nlink = 0;
 	if (st->st_nlink == 0 && !h->upper) /* a lower does not know */
 		st->st_ctim = h->gone;
-	if (st->st_nlink > 0 && !h->released && files_is_hidden_name(h->name))
+	if (st->st_nlink > 0 && wire_getattr_node() != 0 && !h->released &&
+	    files_is_hidden_name(h->name))
 		st->st_nlink++;
 }
 

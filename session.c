@@ -160,27 +160,58 @@ static int start_watch(struct options *opt)
 }
 
 /* Tell who waits that the tree is there, and let go of all that is the caller's. */
-static int announce(const struct options *opt, dev_t dev)
+static int announce(int ready, dev_t dev)
 {
 	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 
-	if (fd == -1 || chdir("/") == -1 || write(opt->ready_fd, &dev, sizeof(dev)) != sizeof(dev))
+	if (fd == -1 || chdir("/") == -1 || write(ready, &dev, sizeof(dev)) != sizeof(dev))
 		return -errno;
 	for (int i = 0; i < 3; i++)
 		dup2(fd, i);
 	close(fd);
-	close(opt->ready_fd);
+	close(ready);
 	return 0;
+}
+
+/*
+ * The caller's process. Before it ends it has the daemon asked for the root's attributes:
+ * until then the kernel takes the root for uid 0's, and lets nobody else change it.
+ */
+static _Noreturn void leave(const struct options *opt, int ready)
+{
+	struct stat st;
+	dev_t dev;
+	bool good = read(ready, &dev, sizeof(dev)) == sizeof(dev);
+
+	if (good)
+		at_stat((struct at){AT_FDCWD, opt->mountpoint}, &st, 0);
+	_exit(good ? 0 : 1);
+}
+
+static int go_to_background(const struct options *opt, dev_t dev)
+{
+	int ready[2];
+	pid_t pid;
+
+	if (pipe2(ready, O_CLOEXEC) == -1 || (pid = fork()) == -1)
+		return -errno;
+	close(ready[pid == 0 ? 0 : 1]);
+	if (pid != 0)
+		leave(opt, ready[0]);
+	setsid();
+	return announce(ready[1], dev);
 }
 
 static int go_on(struct options *opt, dev_t dev)
 {
 	int r;
 
+	if (opt->foreground)
+		return chdir("/") == -1 ? -errno : 0;
 	if (!opt->watched)
-		return fuse_daemonize(opt->foreground) == -1 ? -errno : 0;
+		return go_to_background(opt, dev);
 	r = start_watch(opt);
-	return r == 0 ? announce(opt, dev) : r;
+	return r == 0 ? announce(opt->ready_fd, dev) : r;
 }
 
 static int serve(struct fuse *f, struct ovl *o, struct options *opt)

@@ -715,3 +715,23 @@ removed_directory() {
 		assert_equal "$(stat -c %i "$MNT/c/$name")" "$(stat -c %i "$MNT/b/$name")"
 	done
 }
+
+@test "a file that has lost the name it was opened by has as many links after a change" {
+	mkdir "$UP/a" "$UP/b"
+	echo data >"$UP/a/f"
+	ln "$UP/a/f" "$UP/b/f"
+	overlay_mount
+	py "$MNT" <<-'END'
+		import os, sys
+		from ovl import *
+		os.chdir(sys.argv[1])
+		fd = os.open('a/f', os.O_RDONLY)
+		open('a/new', 'w').close()
+		os.rename('a/new', 'a/f')
+		os.chmod('/proc/self/fd/%d' % fd, 0o600)
+		equal(os.fstat(fd).st_nlink, 1)
+		os.utime('/proc/self/fd/%d' % fd)
+		equal(os.fstat(fd).st_nlink, 1)
+		equal(os.stat('b/f').st_nlink, 1)
+	END
+}

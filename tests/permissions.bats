@@ -360,3 +360,10 @@ plain_copy() { cp -a "$LOW" "$T/plain"; }
 	}
 	like_plain write
 }
+
+@test "the owner of the root may change it at once" {
+	tree_for_user
+	overlay_mount_background -o "lowerdir=$LOW,upperdir=$UP" "$MNT"
+	assert_equal "$(user_sysc chmod "$MNT" 700)" ok
+	assert_equal "$(stat -c %a "$UP")" 700
+}

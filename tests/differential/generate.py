@@ -509,10 +509,10 @@ class Generator:
         absent = [("lstat", path), ("unlink", path), ("rmdir", path), ("cat", path),
                   ("rename", path, old, 0), ("chmod", path, 0o700)]
         if rng.random() < 0.6:
-            op, errors = rng.choice(refused), ("EINVAL", "EACCES", "EPERM", "ENOENT", "ENOTDIR")
+            op, errors = rng.choice(refused), ("EINVAL", "EPERM")
         else:
-            op, errors = rng.choice(absent), ("ENOENT", "EACCES", "ENOTDIR")
-        return "reserved", errors, op
+            op, errors = rng.choice(absent), ()
+        return "reserved", ("ENOENT", "EACCES", "ENOTDIR", "ELOOP") + errors, op
 
     # One after the other.
 

@@ -81,6 +81,7 @@ class Mount:
             if self.daemon.poll() is not None or time.monotonic() > end:
                 raise Failure("mount", "cannot mount: " + self.messages())
             time.sleep(0.002)
+        os.stat(self.mnt)  # until then the kernel takes its root for uid 0's
 
     def messages(self):
         with open(self.log, errors="replace") as f:
