@@ -426,7 +426,7 @@ class Generator:
             if empty:
                 return "rmdir", self.based(who, self.rng.choice(empty))
         path = self.old(who, stat.S_IFDIR)
-        return ("rmdir", path) if path[1] else self.make_unlink(who)
+        return ("rmdir", path) if path[1].strip(b"/") else self.make_unlink(who)
 
     def make_remove_tree(self, who):
         """rm -r of a small tree: only so do directories of lowers become empty."""
@@ -512,7 +512,7 @@ class Generator:
             op, errors = rng.choice(refused), ("EINVAL", "EPERM")
         else:
             op, errors = rng.choice(absent), ()
-        return "reserved", ("ENOENT", "EACCES", "ENOTDIR", "ELOOP") + errors, op
+        return "reserved", ("ENOENT", "EACCES", "ENOTDIR", "ELOOP", "ENAMETOOLONG") + errors, op
 
     # One after the other.
 
