@@ -260,16 +260,12 @@ int copyup_entry(const struct ovl *o, struct entry *e, bool truncate)
 static int stage_hidden(const struct ovl *o, struct hidden *h, struct at to)
 {
 	struct at from = {h->file.fd, ""};
-	int r;
 
 	if (!S_ISDIR(h->st.st_mode))
 		return stage_file(o, from, to, &h->st, h->file.ino, false);
 	if (mkdirat(to.fd, to.name, 0700) == -1)
 		return -errno;
-	r = copy_meta(from, to, &h->st);
-	if (r != 0)
-		work_discard(o, to);
-	return r;
+	return copy_meta(from, to, &h->st);
 }
 
 /* With the file's lock held. A name that is left to the file follows the copy through the index. */
@@ -280,9 +276,7 @@ static int copy_hidden(const struct ovl *o, struct hidden *h)
 	struct at staged = work_stage(o, buf);
 	int fd, r = stage_hidden(o, h, staged);
 
-	if (r != 0)
-		return r;
-	if (inodes_indexed(o, h->file.ino))
+	if (r == 0 && inodes_indexed(o, h->file.ino))
 		r = inodes_index_add(o, h->file.ino, staged, &origin);
 	fd = r == 0 ? at_open(staged, O_PATH, 0) : r;
 	if (fd >= 0) {

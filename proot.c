@@ -178,45 +178,42 @@ int proot_exec(const struct sandbox *s, char *argv[])
 
 /* The start. */
 
-/* Let go of proot and of the process that it has just made. */
-static int leave(pid_t proot, pid_t child)
-{
-	int fd = (int)syscall(SYS_pidfd_open, child, 0);
-
-	while (waitpid(child, NULL, __WALL) == -1 && errno == EINTR)
-		;
-	ptrace(PTRACE_DETACH, child, NULL, NULL);
-	ptrace(PTRACE_DETACH, proot, NULL, NULL);
-	return fd;
-}
-
-int proot_follow(pid_t proot)
+pid_t proot_follow(pid_t proot, int *status)
 {
 	const long options = PTRACE_O_TRACEEXEC | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |
 			     PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL;
 	unsigned long child, signal;
-	bool first = true;
-	siginfo_t info;
-	int status, event;
+	bool begun = false; /* by its own SIGSTOP */
+	int event;
 
 	for (;;) {
-		/* Its end is not taken from the caller. */
-		while (waitid(P_PID, (id_t)proot, &info, WEXITED | WSTOPPED | WNOWAIT) == -1)
+		while (waitpid(proot, status, 0) == -1)
 			if (errno != EINTR)
 				return -1;
-		if (info.si_code != CLD_TRAPPED && info.si_code != CLD_STOPPED)
+		if (!WIFSTOPPED(*status))
 			return -1;
-		waitpid(proot, &status, 0);
-		event = status >> 16;
+		event = *status >> 16;
 		if (event != 0 && event != PTRACE_EVENT_EXEC &&
 		    ptrace(PTRACE_GETEVENTMSG, proot, NULL, &child) == 0)
-			return leave(proot, (pid_t)child);
-		if (first)
+			break;
+		signal = event != 0 ? 0 : (unsigned long)WSTOPSIG(*status);
+		if (!begun)
 			ptrace(PTRACE_SETOPTIONS, proot, NULL, options);
-		signal = first || event != 0 ? 0 : (unsigned long)WSTOPSIG(status);
+		if (!begun && signal == SIGSTOP) {
+			begun = true;
+			signal = 0;
+		}
 		ptrace(PTRACE_CONT, proot, NULL, signal);
-		first = false;
 	}
+	while (waitpid((pid_t)child, NULL, __WALL) == -1 && errno == EINTR)
+		;
+	return (pid_t)child;
+}
+
+void proot_let_go(pid_t proot, pid_t command)
+{
+	ptrace(PTRACE_DETACH, command, NULL, NULL);
+	ptrace(PTRACE_DETACH, proot, NULL, NULL);
 }
 
 /* The end. */
@@ -274,22 +271,25 @@ static int ended_by(int pidfd)
 	return 0;
 }
 
-pid_t proot_guard(pid_t proot, int command, int life, int other)
+pid_t proot_guard(pid_t proot, pid_t command, int life, int other)
 {
-	struct pollfd ends[2] = {{.fd = life, .events = POLLIN}, {.fd = command, .events = POLLIN}};
+	int signal, fd = (int)syscall(SYS_pidfd_open, command, 0);
+	struct pollfd ends[2] = {{.fd = life, .events = POLLIN}, {.fd = fd, .events = POLLIN}};
 	pid_t pid = fork();
-	int signal;
 	DIR *proc;
 
-	if (pid != 0)
+	if (pid != 0) {
+		if (fd != -1)
+			close(fd);
 		return pid;
+	}
 	close(other);
 	setsid();
 	poll(ends, 2, -1);
 	proc = opendir("/proc");
 	for (int i = 0; proc != NULL && i < 1000 && kill_traced(proc, proot); i++)
 		poll(NULL, 0, 1); /* they take a moment to die */
-	signal = ended_by(command);
+	signal = ended_by(fd);
 	/* It ends by itself then, with the command's status, unless it is told to. */
 	poll(&(struct pollfd){.fd = life, .events = POLLIN}, 1, -1);
 	kill(proot, SIGKILL);

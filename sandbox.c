@@ -387,7 +387,7 @@ static ssize_t read_all(int fd, void *buf, size_t size)
 	return n;
 }
 
-static int guard(struct sandbox *s, pid_t proot, int command)
+static int guard(struct sandbox *s, pid_t proot, pid_t command)
 {
 	int life[2];
 
@@ -399,10 +399,31 @@ static int guard(struct sandbox *s, pid_t proot, int command)
 	return s->monitor == -1 ? -1 : 0;
 }
 
+/* Let proot start the command, watched over. False: it has ended, with *status. */
+static bool start_proot(struct sandbox *s, pid_t proot, int *status)
+{
+	int ended = 125 << 8;
+	pid_t command = proot_follow(proot, &ended);
+
+	if (command == -1) {
+		*status = WIFEXITED(ended) ? WEXITSTATUS(ended) : 128 + WTERMSIG(ended);
+		return false;
+	}
+	if (guard(s, proot, command) != 0) {
+		warn("proot");
+		kill(command, SIGKILL);
+		kill(proot, SIGKILL);
+		waitpid(proot, NULL, 0);
+		return false;
+	}
+	proot_let_go(proot, command);
+	return true;
+}
+
 pid_t sandbox_spawn(struct sandbox *s, char *argv[], int *status)
 {
 	struct failure f;
-	int pids[2], errors[2], command = -1;
+	int pids[2], errors[2];
 	pid_t helper, pid = -1;
 
 	*status = 125;
@@ -422,8 +443,8 @@ pid_t sandbox_spawn(struct sandbox *s, char *argv[], int *status)
 	if (helper != -1)
 		while (waitpid(helper, NULL, 0) == -1 && errno == EINTR)
 			;
-	if (pid != -1 && s->kind == SANDBOX_PROOT)
-		command = proot_follow(pid);
+	if (pid != -1 && s->kind == SANDBOX_PROOT && !start_proot(s, pid, status))
+		pid = -1;
 	if (read_all(errors[0], &f, sizeof(f)) == sizeof(f)) {
 		*status = explain(s, argv, &f);
 		if (pid != -1)
@@ -432,13 +453,5 @@ pid_t sandbox_spawn(struct sandbox *s, char *argv[], int *status)
 	}
 	close(pids[0]);
 	close(errors[0]);
-	if (pid != -1 && s->kind == SANDBOX_PROOT && guard(s, pid, command) != 0) {
-		warn("proot");
-		kill(pid, SIGKILL);
-		waitpid(pid, NULL, 0);
-		pid = -1;
-	}
-	if (command != -1)
-		close(command);
 	return pid;
 }
