@@ -735,3 +735,22 @@ removed_directory() {
 		equal(os.stat('b/f').st_nlink, 1)
 	END
 }
+
+@test "a copy of a file without a name that finds no room leaves nothing behind" {
+	need root
+	mkdir "$T/small"
+	mount -t tmpfs -o size=6m tmpfs "$T/small"
+	mkdir "$T/small/u" "$T/small/w"
+	dd if=/dev/urandom of="$LOW/big" bs=1M count=8 status=none
+	overlay_start -o "lowerdir=$LOW,upperdir=$T/small/u,workdir=$T/small/w" "$MNT"
+	py "$MNT" <<-'END'
+		import os, sys
+		from ovl import *
+		fd = os.open(sys.argv[1] + '/big', os.O_RDONLY)
+		os.unlink(sys.argv[1] + '/big')
+		equal(attempt(os.fchmod, fd, 0o600), 'ENOSPC')
+	END
+	assert_equal "$(find "$T/small/w" -type f -size +0 | wc -l)" 0
+	overlay_umount
+	umount "$T/small"
+}
