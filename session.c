@@ -206,12 +206,13 @@ static int go_on(struct options *opt, dev_t dev)
 {
 	int r;
 
+	if (opt->watched) {
+		r = start_watch(opt);
+		return r == 0 ? announce(opt->ready_fd, dev) : r;
+	}
 	if (opt->foreground)
 		return chdir("/") == -1 ? -errno : 0;
-	if (!opt->watched)
-		return go_to_background(opt, dev);
-	r = start_watch(opt);
-	return r == 0 ? announce(opt->ready_fd, dev) : r;
+	return go_to_background(opt, dev);
 }
 
 static int serve(struct fuse *f, struct ovl *o, struct options *opt)
