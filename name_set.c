@@ -5,6 +5,7 @@
  */
 #include "name_set.h"
 
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,7 @@ enum { MIN_BITS = 512, MAX_BITS = 1 << 23 };
 
 struct name_set {
 	uint64_t mask; /* number of bits, a power of two, less one */
-	unsigned char bit[];
+	atomic_uchar bit[];
 };
 
 struct name_set *name_set_new(off_t size)
@@ -39,7 +40,8 @@ void name_set_add(struct name_set *s, const char *name)
 {
 	uint64_t n = place(s, name);
 
-	s->bit[n / 8] |= (unsigned char)(1 << n % 8);
+	if (!(s->bit[n / 8] >> n % 8 & 1))
+		atomic_fetch_or(&s->bit[n / 8], (unsigned char)(1 << n % 8));
 }
 
 bool name_set_may_have(const struct name_set *s, const char *name)

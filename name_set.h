@@ -3,7 +3,7 @@
  * name_set: which names a directory surely does not have.
  *
  * One bit for the hash of each name that was added. What has no bit was not
- * added; what has one may share it with another name.
+ * added; what has one may share it with another name. Any thread may add and ask.
  */
 #ifndef NAME_SET_H
 #define NAME_SET_H

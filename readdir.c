@@ -95,9 +95,12 @@ static int add(struct reading *rd, const char *name, unsigned char type, bool wh
 {
 	struct listing *l = rd->l;
 	struct listed new = {.part = (uint16_t)rd->part, .type = type, .whiteout = whiteout};
+	struct name_set *names = rd->d->part[rd->part].names;
 	size_t *slot;
 	int r;
 
+	if (names != NULL) /* also one that came behind the mount's back: what is listed is found */
+		name_set_add(names, name);
 	if (rd->d->nparts == 1)
 		return whiteout ? 0 : append(l, name, new);
 	if (l->n * 2 >= l->nslots && (r = grow_slots(l)) != 0)

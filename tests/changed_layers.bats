@@ -265,6 +265,17 @@ assert_alive() {
 	assert_alive
 }
 
+@test "a name that came behind the mount's back is found once it is listed" {
+	overlay_mount
+	lower_may_change "$LOW"
+	assert_content "$MNT/d/g" 'old d/g'
+	echo late >"$LOW/d/late"
+	assert_names "$MNT/d" f g late low2 sub up
+	assert_content "$MNT/d/late" late
+	"${DAEMON_AS[@]}" rm -r "$MNT/d"
+	assert_gone "$MNT/d"
+}
+
 # --- what goes away as a whole ---------------------------------------------------------------
 
 # both FUNCTION: with timeout=0 and with the default, each in a tree of its own.
