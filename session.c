@@ -160,13 +160,13 @@ static int start_watch(struct options *opt)
 }
 
 /* Tell who waits that the tree is there, and let go of all that is the caller's. */
-static int announce(int ready, dev_t dev)
+static int announce(const struct options *opt, int ready, dev_t dev)
 {
 	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	if (fd == -1 || chdir("/") == -1 || write(ready, &dev, sizeof(dev)) != sizeof(dev))
 		return -errno;
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < (opt->debug ? 2 : 3); i++) /* requests are shown on stderr */
 		dup2(fd, i);
 	close(fd);
 	close(ready);
@@ -199,7 +199,7 @@ static int go_to_background(const struct options *opt, dev_t dev)
 	if (pid != 0)
 		leave(opt, ready[0]);
 	setsid();
-	return announce(ready[1], dev);
+	return announce(opt, ready[1], dev);
 }
 
 static int go_on(struct options *opt, dev_t dev)
@@ -208,7 +208,7 @@ static int go_on(struct options *opt, dev_t dev)
 
 	if (opt->watched) {
 		r = start_watch(opt);
-		return r == 0 ? announce(opt->ready_fd, dev) : r;
+		return r == 0 ? announce(opt, opt->ready_fd, dev) : r;
 	}
 	if (opt->foreground)
 		return chdir("/") == -1 ? -errno : 0;

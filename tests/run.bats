@@ -452,6 +452,9 @@ other_options() {
 	assert_output "$T/work/sub"
 	run -0 ovl run --discard -o timeout=0 -o volatile,noacl sh -c 'echo x >y; cat y'
 	assert_output x
+	run -0 --separate-stderr ovl run --discard -o debug sh -c 'echo x >y; cat y'
+	assert_output x
+	[[ $stderr == *'opcode: CREATE'* ]] || fail 'no requests on stderr'
 }
 @test "--no-net, -C and -o" {
 	for_both other_options
