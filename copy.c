@@ -16,7 +16,7 @@
 
 #include "xattr.h"
 
-enum { COPY_CHUNK = 1 << 20 };
+enum { COPY_CHUNK = 1 << 20, PIECE = 16 << 20 };
 
 /* Data. */
 
@@ -51,19 +51,31 @@ static int copy_bytes(int from, int to, off_t pos, off_t len)
 	return r;
 }
 
-static int copy_range(int from, int to, off_t pos, off_t len)
+/*
+ * flush: somebody will wait for the data, so the disk begins with each piece
+ * while the next one is copied.
+ */
+static int copy_range(int from, int to, off_t pos, off_t len, bool flush)
 {
 	while (len > 0) {
 		off_t in = pos, out = pos;
-		ssize_t n = copy_file_range(from, &in, to, &out, (size_t)len, 0);
+		size_t want = len < PIECE ? (size_t)len : PIECE;
+		ssize_t n = copy_file_range(from, &in, to, &out, want, 0);
 
 		if (n == -1 && (errno == EXDEV || errno == EINVAL || errno == EOPNOTSUPP ||
-				errno == ENOSYS || errno == EPERM))
-			return copy_bytes(from, to, pos, len);
+				errno == ENOSYS || errno == EPERM)) {
+			int r = copy_bytes(from, to, pos, (off_t)want);
+
+			if (r != 0)
+				return r;
+			n = (ssize_t)want;
+		}
 		if (n == -1)
 			return -errno;
 		if (n == 0)
 			return 0;
+		if (flush && len > n)
+			sync_file_range(to, pos, n, SYNC_FILE_RANGE_WRITE);
 		pos += n;
 		len -= n;
 	}
@@ -71,7 +83,7 @@ static int copy_range(int from, int to, off_t pos, off_t len)
 }
 
 /* The data without its holes. size 0: a file of proc(5) may still have some. */
-static int copy_data(int from, int to, off_t size)
+static int copy_data(int from, int to, off_t size, bool flush)
 {
 	off_t data = 0, hole = 0;
 	int r = 0;
@@ -89,7 +101,7 @@ static int copy_data(int from, int to, off_t size)
 			data = data == -1 ? 0 : data;
 			hole = size;
 		}
-		r = copy_range(from, to, data, hole - data);
+		r = copy_range(from, to, data, hole - data, flush);
 		data = hole;
 	}
 	if (r == 0 && hole != size && ftruncate(to, size) == -1) /* a hole is at the end */
@@ -255,7 +267,7 @@ static int copy_regular(struct at from, struct at to, const struct stat *st, boo
 		return out;
 	if (!truncate) {
 		in = copy_open(from, st, O_RDONLY);
-		r = in < 0 ? in : copy_data(in, out, st->st_size);
+		r = in < 0 ? in : copy_data(in, out, st->st_size, safety != COPY_LAZY);
 		if (r == 0 && st->st_size > 0)
 			r = make_safe(out, safety);
 	}

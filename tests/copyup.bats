@@ -21,13 +21,26 @@ upper_is_empty() { assert_upper; }
 	cmp "$MNT/f" "$T/want"
 }
 
-@test "a large file is kept" {
-	head -c 67108864 /dev/urandom >"$LOW/f"
+large_file_is_kept() {
+	head -c 67108865 /dev/urandom >"$LOW/f"
 	sum=$(md5sum <"$LOW/f")
 	overlay_mount
 	chmod 600 "$MNT/f"
 	assert_equal "$(md5sum <"$MNT/f")" "$sum"
 	assert_equal "$(md5sum <"$UP/f")" "$sum"
+}
+@test "a large file is kept" {
+	large_file_is_kept
+}
+
+@test "a large file of another file system is kept" {
+	need root
+	mount -t tmpfs tmpfs "$LOW"
+	large_file_is_kept
+	overlay_umount
+	lowers_unchanged || fail 'a lower was changed'
+	lower_may_change "$LOW"
+	umount "$LOW"
 }
 
 @test "holes of a sparse file stay holes" {
