@@ -40,8 +40,7 @@ void name_set_add(struct name_set *s, const char *name)
 {
 	uint64_t n = place(s, name);
 
-	if (!(s->bit[n / 8] >> n % 8 & 1))
-		atomic_fetch_or(&s->bit[n / 8], (unsigned char)(1 << n % 8));
+	s->bit[n / 8] |= (unsigned char)(1 << n % 8);
 }
 
 bool name_set_may_have(const struct name_set *s, const char *name)
